@@ -407,6 +407,8 @@ impl From<convodb_service::Error> for ApiError {
         match error {
             Error::Store(error) => error.into(),
             Error::ScopeMissing(scope) => Self::missing_scope(scope),
+            // The request is done again before this is sent.
+            Error::AccessChanged => Self::unauthenticated(),
             Error::InDoubt => Self::in_doubt(error.to_string()),
             Error::Unavailable(_) => Self::busy().with_cause(error.to_string()),
             error => Self::fault(error.to_string()),

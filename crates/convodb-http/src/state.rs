@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::body::Bytes;
 use convodb::{Access, Store, Timestamp, UserId};
-use convodb_service::{Source, View};
+use convodb_service::{RecalledAccess, Source, View};
 use convodb_tokio::AsyncStore;
 use tokio::sync::watch;
 
@@ -158,6 +158,15 @@ impl Service {
         self.source.view()
     }
 
+    /// Returns what a store on another database has recalled of a token; `None` of an embedded store.
+    /// Reads nothing.
+    pub(crate) fn recall(&self, token: &str, now: Timestamp) -> Option<RecalledAccess> {
+        match &self.source {
+            Source::Embedded(_) => None,
+            Source::Remote(remote) => remote.recall(token, now),
+        }
+    }
+
     /// Returns the store, for what only an embedded one has.
     ///
     /// # Errors
@@ -203,13 +212,14 @@ impl Service {
     }
 
     /// Counts a request of an authenticated token, and stores the token's status in `slot` for the
-    /// headers of the response.
+    /// headers of the response. A request whose slot has a status was counted before.
     ///
     /// # Errors
     /// 429 if the token exceeds its rate limit.
     pub(crate) fn check_rate(&self, token: &str, slot: Option<&StatusSlot>) -> Result<()> {
         let Some(rate_limiter) = &self.shared.rate_limiter else { return Ok(()) };
-        let status = rate_limiter.check(token);
+        let counted = slot.and_then(StatusSlot::get);
+        let status = counted.unwrap_or_else(|| rate_limiter.check(token));
         if let Some(slot) = slot {
             slot.set(status);
         }

@@ -73,8 +73,8 @@ impl Cluster {
         };
         let sql = "select id, number, name from assistant \
                    where owner = $1 and (id = $2 or number = $3)";
-        let found = self.pool.rows(sql, &[&owner(user)?, &id, &number]).await?;
-        decode_assistant(found.first().ok_or(convodb::Error::AssistantNotFound)?)
+        let found = self.primary().rows(sql, &[&owner(user)?, &id, &number]).await?;
+        decode_assistant(found.first().ok_or(convodb::Error::AssistantNotFound)?, 0)
     }
 
     /// Creates a user, as [`convodb::Transaction::create_user`]. One statement.
@@ -328,9 +328,9 @@ pub(crate) fn decode_account(row: &Row, default: Quota) -> Result<UserAccount> {
     Ok(UserAccount { user, usage, quota: Quota { conversations, bytes } })
 }
 
-/// The assistant of the columns `id, number, name`.
-pub(crate) fn decode_assistant(row: &Row) -> Result<Assistant> {
-    let mut columns = Columns::new(row, 0, "assistant");
+/// The assistant of the columns `id, number, name` from number `at` on.
+pub(crate) fn decode_assistant(row: &Row, at: usize) -> Result<Assistant> {
+    let mut columns = Columns::new(row, at, "assistant");
     let id = AssistantId::new(columns.next()?);
     let number = u32::try_from(columns.next::<i32>()?);
     let number = number.map_err(|_| corrupted("assistant", "a number is negative"))?;

@@ -1,35 +1,31 @@
 //! The handle of a store on PostgreSQL: open, create and read.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use convodb::seam::{
-    self, Contents, Counter, FeedPart, FeedRecord, History, Keys, ListPlan, Secrets, StatsPlan,
-};
+use convodb::seam::{Contents, Counter, History, Keys, ListPlan, Secrets, StatsPlan};
 use convodb::{
-    Access, AssistantId, ChangeCursor, ChangeKind, Changes, ChangesSince, Conversation,
-    ConversationId, ListRequest, Message, Name, Page, PageCursor, PageSize, Quota, Stats,
-    StatsRequest, Store, Timestamp, UserId,
+    AssistantId, ChangeCursor, Conversation, ListRequest, Name, Page, PageCursor, Quota, Stats,
+    StatsRequest, Store, UserId,
 };
-use convodb_service::WriteAuthority;
+use convodb_service::{RecalledAccess, WriteAuthority};
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
-use uuid::Uuid;
 
 use crate::connection::{ClusterOptions, Connector};
 use crate::copying::{CopyProgress, CopyReport};
 use crate::error::{Error, Result, corrupted};
 use crate::import;
+use crate::known_tokens::{Guard, KnownTokens};
 use crate::news::NewsPoller;
-use crate::page_statement::{ASSISTANT, COLUMN_COUNT, COLUMNS, PageStatement, owner};
-use crate::pool::{Readers, Session, SessionPool, Statements};
-use crate::rows::{self, ACCESS_COLUMNS, Columns};
+use crate::page_statement::{COLUMN_COUNT, PageStatement, owner};
+use crate::pool::{Readers, SessionPool, Statements};
+use crate::read_metrics::{ReadCounters, ReadMetrics};
+use crate::rows::{self, Columns};
 use crate::schema::{FORMAT, INDEXES, TABLES};
 use crate::snapshot_connection::SnapshotConnector;
-use crate::values::{position, quoted};
+use crate::values::quoted;
 use crate::verify::{self, VerifyReport};
 use crate::writes::lane::Lanes;
 
@@ -55,6 +51,8 @@ pub struct Cluster {
     pub(crate) restriction: Option<AssistantId>,
     /// What each write checks first.
     pub(crate) authority: Option<WriteAuthority>,
+    /// The access token that reads check beside.
+    pub(crate) recalled: Option<Arc<RecalledAccess>>,
 }
 
 /// What does not change while a store is open.
@@ -63,6 +61,8 @@ struct State {
     keys: Arc<Keys>,
     history: History,
     snapshots: SnapshotConnector,
+    /// The tokens that were read lately.
+    known: KnownTokens,
 }
 
 /// Opening and creating.
@@ -79,7 +79,8 @@ impl Cluster {
         });
         checked.await.map_err(|_| Error::ReadTimedOut)??;
         let connector = options.connector()?;
-        let pool = Arc::new(SessionPool::new(options, connector.clone()));
+        let counters = Arc::new(ReadCounters::default());
+        let pool = Arc::new(SessionPool::new(options, connector.clone(), counters.clone()));
         // The first connection shows whether the database is fit.
         let session = pool.get().await?;
         let sql = "select history, fingerprints, cursor_keys from store";
@@ -100,12 +101,15 @@ impl Cluster {
         let secrets = Secrets { fingerprints, cursors };
         let keys = Arc::new(Keys::new(secrets.clone()));
         let replica = options.replica.as_ref().map(Connector::new).transpose()?;
-        let replica = replica.map(|connector| Arc::new(SessionPool::new(options, connector)));
+        let replica = replica
+            .map(|connector| Arc::new(SessionPool::new(options, connector, counters.clone())));
         let snapshots = SnapshotConnector::new(options, connector.clone());
         let lanes = Arc::new(Lanes::new(options, connector, keys.clone()));
-        let state = Arc::new(State { secrets, keys, history, snapshots });
+        let known = KnownTokens::default();
+        let state = Arc::new(State { secrets, keys, history, snapshots, known });
         let news = Arc::default();
-        Ok(Self { pool, replica, state, lanes, news, restriction: None, authority: None })
+        let (restriction, authority, recalled) = (None, None, None);
+        Ok(Self { pool, replica, state, lanes, news, restriction, authority, recalled })
     }
 
     /// Creates an empty store with new secrets, in one transaction.
@@ -253,7 +257,7 @@ impl Cluster {
             let is_behind = found.first().is_some_and(|row| matches!(row.try_get(0), Ok(true)));
             let is_behind = *behind.get_or_insert(is_behind);
             let mut page = decode_page(&found, &plan)?;
-            rows::add_names(&found, &mut names)?;
+            rows::add_names(&found, 2, &mut names)?;
             entries += page.len() + usize::from(is_behind);
             let continues = page.len() > wanted;
             page.truncate(wanted);
@@ -266,132 +270,6 @@ impl Cluster {
                 return Ok((rows.into_page(is_behind, continues, entries), names));
             }
         }
-    }
-
-    /// What an access token allows at the time `now`, as [`convodb::Snapshot::authenticate`]. One
-    /// statement.
-    ///
-    /// # Errors
-    /// A fault of the database.
-    pub async fn authenticate(&self, token: &str, now: Timestamp) -> Result<Option<Access>> {
-        let digest = seam::token_digest(token);
-        let sql = format!("select {ACCESS_COLUMNS} from token where digest = $1");
-        let found = self.pool.rows(&sql, &[&digest.as_slice()]).await?;
-        let Some(row) = found.first() else { return Ok(None) };
-        Ok(rows::stored_access(row)?.access(now)?)
-    }
-
-    /// The user's conversation `id`, as [`convodb::Snapshot::conversation`]. One statement.
-    ///
-    /// # Errors
-    /// A fault of the database.
-    pub async fn conversation(
-        &self,
-        user: UserId,
-        id: ConversationId,
-    ) -> Result<Option<Conversation>> {
-        let found =
-            self.readers(user).rows(&conversation_sql(), &[&owner(user)?, &id.uuid()]).await?;
-        self.decode_conversation(found.first())
-    }
-
-    /// The messages of the user's conversation `id`, as [`convodb::Snapshot::messages`]. One
-    /// statement; loads all messages into memory.
-    ///
-    /// # Errors
-    /// [`convodb::Error::Corrupted`] if there are not as many as were stored; or a fault of the
-    /// database.
-    pub async fn messages(&self, user: UserId, id: ConversationId) -> Result<Option<Vec<Message>>> {
-        let found = self.readers(user).rows(&messages_sql(), &[&owner(user)?, &id.uuid()]).await?;
-        self.decode_messages(&found)
-    }
-
-    /// The user's conversation `id` with its messages, both as of one moment. Two statements in one
-    /// round trip; loads all messages into memory.
-    ///
-    /// # Errors
-    /// As [`Cluster::messages`].
-    pub async fn conversation_with_messages(
-        &self,
-        user: UserId,
-        id: ConversationId,
-    ) -> Result<Option<(Conversation, Vec<Message>)>> {
-        self.readers(user).read(|session| self.history_in(session, user, id)).await
-    }
-
-    async fn history_in(
-        &self,
-        client: Session<'_>,
-        user: UserId,
-        id: ConversationId,
-    ) -> Result<Option<(Conversation, Vec<Message>)>> {
-        let begin = "begin isolation level repeatable read, read only";
-        let row = client.prepare(&conversation_sql()).await?;
-        let messages = client.prepare(&messages_sql()).await?;
-        let values: [&(dyn ToSql + Sync); 2] = [&owner(user)?, &id.uuid()];
-        // All are sent at once, in this order, so that the transaction ends even if this call does not.
-        let (begun, row, messages, ended) = tokio::join!(
-            biased;
-            client.batch_execute(begin),
-            client.query_opt(&row, &values),
-            client.query(&messages, &values),
-            client.batch_execute("commit"),
-        );
-        if begun.and(ended).is_err() {
-            // It may be within a transaction.
-            client.discard();
-        }
-        let conversation = self.decode_conversation(row?.as_ref())?;
-        let messages = self.decode_messages(&messages?)?;
-        Ok(conversation.zip(messages))
-    }
-
-    /// A part of the user's change feed, as [`convodb::Snapshot::changes_since`]. One statement,
-    /// which reads the change records and the conversation of each.
-    ///
-    /// # Errors
-    /// [`convodb::Error::InvalidCursor`]; [`convodb::Error::ChangesExpired`], also for a cursor that
-    /// the imported store issued after the import; or a fault of the database.
-    pub async fn changes_since(
-        &self,
-        user: UserId,
-        since: ChangesSince,
-        size: PageSize,
-    ) -> Result<Changes> {
-        // The newest change is known only afterwards, so the start is checked afterwards.
-        let after = match since {
-            ChangesSince::Beginning => 0,
-            ChangesSince::Now => u64::MAX,
-            ChangesSince::Cursor(cursor) => seam::change_number(&cursor),
-        };
-        let after = i64::try_from(after).unwrap_or(i64::MAX);
-        let limit = i64::try_from(size.get()).unwrap_or(i64::MAX);
-        let sql = format!(
-            "select h.feed, h.trimmed, x.number, x.kind, x.id, x.pos, x.left_assistant, {COLUMNS} \
-             from head h left join lateral (select * from change where owner = $1 and number > $2 \
-             order by owner, number limit $3) x on true left join lateral (select * \
-             from conversation where owner = $1 and id = x.id limit 1) c on true {ASSISTANT} \
-             where h.owner = $1 order by x.number"
-        );
-        let found = self.pool.rows(&sql, &[&owner(user)?, &after, &limit]).await?;
-        let mut numbers = (0, 0);
-        let (mut records, mut present) = (Vec::new(), HashMap::new());
-        for row in &found {
-            let mut columns = Columns::new(row, 0, "head");
-            numbers = (columns.unsigned()?, columns.unsigned()?);
-            let Some(record) = decode_change(row, 2)? else { continue };
-            if let Some((_, conversation)) = rows::conversation(row, 7)? {
-                present.insert(record.id, conversation);
-            }
-            records.push(record);
-        }
-        let part = FeedPart::begin(user, since, numbers, &self.state.history)?;
-        let first = part.after();
-        if (first + 1..).zip(&records).any(|(number, record)| record.number != number) {
-            return Err(corrupted("change", "a change is missing"));
-        }
-        let present = |id| Ok(present.get(&id).cloned());
-        Ok(part.read(&records, self.restriction, present)?)
     }
 
     /// Volumes and costs, as [`convodb::Snapshot::stats`]. One statement, which reads the counters
@@ -436,10 +314,31 @@ impl Cluster {
         Self { replica: None, ..self.clone() }
     }
 
-    /// The connections that the user's data is read with, except tokens and changes.
+    /// The connections that the user's data is read with, except tokens and changes. A read of a standby
+    /// checks the access token on the primary.
     pub(crate) fn readers(&self, user: UserId) -> Readers<'_> {
         let replica = self.replica.as_deref().filter(|_| !self.lanes.has_written_lately(user));
-        Readers { replica, primary: &self.pool }
+        Readers { replica, ..self.primary() }
+    }
+
+    /// The connections to the primary, for what a standby may not know yet.
+    pub(crate) fn primary(&self) -> Readers<'_> {
+        Readers { replica: None, primary: &self.pool, guard: self.guard() }
+    }
+
+    fn guard(&self) -> Option<Guard<'_>> {
+        let recalled = self.recalled.as_deref()?;
+        Some(Guard { recalled, known: &self.state.known })
+    }
+
+    pub(crate) fn known_tokens(&self) -> &KnownTokens {
+        &self.state.known
+    }
+
+    /// What the reads of this store and its clones have cost since it was opened.
+    #[must_use]
+    pub fn read_metrics(&self) -> ReadMetrics {
+        self.pool.metrics()
     }
 
     /// The limits of users who have no own ones.
@@ -468,35 +367,6 @@ impl Cluster {
         &self.state.snapshots
     }
 
-    fn decode_conversation(&self, row: Option<&Row>) -> Result<Option<Conversation>> {
-        let Some(row) = row else { return Ok(None) };
-        let found = rows::conversation(row, 0)?.map(|(_, conversation)| conversation);
-        Ok(found.filter(|conversation| self.reaches(conversation.assistant)))
-    }
-
-    fn decode_messages(&self, found: &[Row]) -> Result<Option<Vec<Message>>> {
-        let Some(first) = found.first() else { return Ok(None) };
-        let mut columns = Columns::new(first, 0, "conversation");
-        let assistant: Option<Uuid> = columns.next()?;
-        if !assistant.is_some_and(|id| self.reaches(AssistantId::new(id))) {
-            return Ok(None);
-        }
-        let stored = columns.unsigned()?;
-        let mut messages = Vec::with_capacity(found.len());
-        for row in found {
-            let Some((number, message)) = rows::message(row, 2)? else { continue };
-            messages.push(message);
-            if number != messages.len() as u64 {
-                return Err(corrupted("message", "a message is missing"));
-            }
-        }
-        if messages.len() as u64 != stored {
-            let what = "a conversation has not as many messages as were stored";
-            return Err(corrupted("message", what));
-        }
-        Ok(Some(messages))
-    }
-
     pub(crate) fn reaches(&self, assistant: AssistantId) -> bool {
         self.restriction.is_none_or(|only| only == assistant)
     }
@@ -506,21 +376,6 @@ impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster").field("restriction", &self.restriction).finish_non_exhaustive()
     }
-}
-
-/// The statement that reads a conversation.
-fn conversation_sql() -> String {
-    format!("select {COLUMNS} from conversation c {ASSISTANT} where c.owner = $1 and c.id = $2")
-}
-
-/// The statement that reads the messages of a conversation, and how many there are.
-fn messages_sql() -> String {
-    format!(
-        "select a.id, c.stored, m.number, m.role, m.content, m.calls, m.cost, m.created_ms \
-         from conversation c {ASSISTANT} left join lateral (select * from message \
-         where owner = $1 and pos = c.pos order by owner, pos, number) m on true \
-         where c.owner = $1 and c.id = $2 order by m.number"
-    )
 }
 
 /// The rows of a page statement in the order of the scan: the number of the range, the position and
@@ -541,22 +396,6 @@ pub(crate) fn decode_page(
         page.reverse();
     }
     Ok(page)
-}
-
-/// The change of the columns `number, kind, id, pos, left_assistant` from number `at` on; `None` if an
-/// outer join found none.
-pub(crate) fn decode_change(row: &Row, at: usize) -> Result<Option<FeedRecord>> {
-    let mut columns = Columns::new(row, at, "change");
-    let Some(number) = columns.next::<Option<i64>>()? else { return Ok(None) };
-    let number = u64::try_from(number).map_err(|_| corrupted("change", "a number is negative"))?;
-    let kind: i16 = columns.next()?;
-    let kinds = [ChangeKind::Created, ChangeKind::Updated, ChangeKind::Deleted];
-    let kind = kinds.into_iter().find(|known| rows::change_number(*known) == kind);
-    let kind = kind.ok_or_else(|| corrupted("change", "a change has an unknown kind"))?;
-    let id = ConversationId::new(columns.next()?);
-    let position = position(columns.next()?);
-    let left: Option<Uuid> = columns.next()?;
-    Ok(Some(FeedRecord { number, kind, id, position, left: left.map(AssistantId::new) }))
 }
 
 /// Creates the schema, if it does not exist, and all tables in it.

@@ -55,6 +55,10 @@ pub enum Error {
     /// The access token of a write does not have the scope.
     #[error("the access token does not have the scope {0}")]
     ScopeMissing(convodb::Scope),
+    /// The access token that a read checks was revoked or has changed: see
+    /// [`convodb_service::RecalledAccess`].
+    #[error("the access token has changed since it was read")]
+    AccessChanged,
     /// The database did not answer a read in time: see
     /// [`ClusterOptions::read_timeout`](crate::ClusterOptions::read_timeout). It can be repeated.
     #[error("PostgreSQL did not answer in time; repeat the read later")]

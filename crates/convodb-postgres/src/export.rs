@@ -16,10 +16,11 @@ use tokio_postgres::{IsolationLevel, Row, Transaction};
 use uuid::Uuid;
 
 use crate::accounts::{decode_token, decode_user, decode_user_id};
-use crate::cluster::{Cluster, decode_change};
+use crate::cluster::Cluster;
 use crate::connection::ClusterOptions;
 use crate::copying::{CopyProgress, CopyReport, ROWS_PER_CALL};
 use crate::error::{Error, Result, corrupted};
+use crate::feed::decode_change;
 use crate::page_statement::COLUMNS;
 use crate::rows::{self, ACCESS_COLUMNS, Columns, decode_name};
 use crate::values::position;

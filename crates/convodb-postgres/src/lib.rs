@@ -35,6 +35,7 @@ mod cluster;
 mod cluster_writes;
 mod connection;
 mod conversation_row;
+mod conversations;
 mod copying;
 mod count;
 mod erasure;
@@ -42,13 +43,16 @@ mod error;
 mod expiry;
 mod explain;
 mod export;
+mod feed;
 mod health;
 mod import;
+mod known_tokens;
 mod list_export;
 mod news;
 mod page_statement;
 mod plan_check;
 mod pool;
+mod read_metrics;
 mod remote;
 mod requests;
 mod rows;
@@ -68,9 +72,11 @@ pub use crate::error::{Error, Result};
 pub use crate::explain::PageExplanation;
 pub use crate::health::{ClusterDurability, ClusterHealth, Standby};
 pub use crate::list_export::ListExport;
+pub use crate::read_metrics::ReadMetrics;
 pub use crate::verify::{Finding, VerifyReport};
 pub use crate::writes::metrics::WriteMetrics;
 pub use convodb_json::Messages;
 pub use convodb_service::{
-    ConversationChange, ExportItem, Idempotent, Write, WriteAuthority, WriteResponse, Written,
+    AssistantPage, ConversationChange, ExportItem, Idempotent, Write, WriteAuthority, WriteResponse,
+    Written,
 };

@@ -216,7 +216,7 @@ impl ListExport {
         let prepared = prepare_once(page_statement, connection, &sql.text).await?;
         let found = connection.query(prepared, &values).await?;
         let (mut names, mut checked) = (Vec::new(), plan.rows(&self.keys));
-        rows::add_names(&found, &mut names)?;
+        rows::add_names(&found, 2, &mut names)?;
         let page = decode_page(&found, &plan)?;
         let is_last = page.len() < plan.page_size();
         let mut positions = Vec::with_capacity(page.len());

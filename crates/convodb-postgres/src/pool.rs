@@ -2,6 +2,10 @@
 //!
 //! Every statement ends at the deadline of its session, whatever the server does. A session that is
 //! dropped while a statement runs closes its connection, so no later call meets what it left behind.
+//!
+//! The first statement of a read checks the access token beside, if it is to be checked: both are sent
+//! at once. The token is read last, so a read that succeeds saw nothing that was written after the
+//! token was revoked.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,7 +21,9 @@ use tokio_postgres::{Client, IsolationLevel, Row, Statement, ToStatement, Transa
 
 use crate::connection::{ClusterOptions, Connector, drive, search_path};
 use crate::error::{Error, Result};
+use crate::known_tokens::{Guard, access_sql};
 use crate::plan_check::{self, SETTINGS};
+use crate::read_metrics::{ReadCounters, ReadMetrics};
 
 /// The parameters of a statement.
 type Values<'v> = [&'v (dyn ToSql + Sync)];
@@ -29,21 +35,52 @@ pub(crate) struct SessionPool {
     timeout: Duration,
     permits: Semaphore,
     idle: Mutex<Vec<Connection>>,
+    counters: Arc<ReadCounters>,
 }
 
 struct Connection {
     client: Client,
-    /// Prepared statements, by their text.
-    statements: Mutex<HashMap<String, Statement>>,
+    statements: Prepared,
     driver: JoinHandle<()>,
+}
+
+/// The prepared statements of a connection, by their text.
+#[derive(Default)]
+struct Prepared(Mutex<HashMap<String, Statement>>);
+
+impl Prepared {
+    /// The statement with this text; the first time, `prepare` prepares it.
+    async fn get(
+        &self,
+        sql: &str,
+        prepare: impl AsyncFnOnce() -> Result<Statement>,
+    ) -> Result<Statement> {
+        let statements = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = statements().get(sql).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let prepared = prepare().await?;
+        statements().insert(sql.to_owned(), prepared.clone());
+        Ok(prepared)
+    }
 }
 
 impl SessionPool {
     /// The pool of a store, whose connections are all of one connector.
-    pub(crate) fn new(options: &ClusterOptions, connector: Arc<Connector>) -> Self {
+    pub(crate) fn new(
+        options: &ClusterOptions,
+        connector: Arc<Connector>,
+        counters: Arc<ReadCounters>,
+    ) -> Self {
         let permits = Semaphore::new(options.connections.min(Semaphore::MAX_PERMITS));
         let (schema, timeout) = (options.schema.clone(), options.read_timeout);
-        Self { connector, schema, timeout, permits, idle: Mutex::default() }
+        Self { connector, schema, timeout, permits, idle: Mutex::default(), counters }
+    }
+
+    /// What was read with the counters of the pool.
+    pub(crate) fn metrics(&self) -> ReadMetrics {
+        self.counters.read()
     }
 
     /// A session, whose deadline is the read timeout from now.
@@ -52,10 +89,14 @@ impl SessionPool {
     /// [`Error::ReadTimedOut`] if none is free or the server does not answer; [`Error::SlowPlan`]; or
     /// a fault of the database.
     pub(crate) async fn get(&self) -> Result<Session<'_>> {
-        self.get_until(Instant::now() + self.timeout).await
+        self.get_until(Instant::now() + self.timeout, None).await
     }
 
-    async fn get_until(&self, deadline: Instant) -> Result<Session<'_>> {
+    async fn get_until<'p>(
+        &'p self,
+        deadline: Instant,
+        guard: Option<Guard<'p>>,
+    ) -> Result<Session<'p>> {
         let connected = timeout_at(deadline, async {
             let permit = self.permits.acquire().await;
             let permit = permit.map_err(|error| Error::Unavailable(error.to_string()))?;
@@ -66,27 +107,40 @@ impl SessionPool {
             Err(_) => return Err(Error::ReadTimedOut),
         };
         let in_flight = AtomicUsize::new(0);
-        Ok(Session {
-            pool: self,
-            connection: Some(connection),
-            deadline,
-            in_flight,
-            _permit: permit,
-        })
+        let connection = Some(connection);
+        Ok(Session { pool: self, connection, deadline, in_flight, guard, _permit: permit })
     }
 
-    /// Runs what reads, and once more on another connection if its connection fails. Both within one
-    /// read timeout.
+    /// [`Self::read_by`] without a token to check.
     pub(crate) async fn read<'p, T, F: Future<Output = Result<T>>>(
         &'p self,
         call: impl Fn(Session<'p>) -> F,
     ) -> Result<T> {
+        self.read_by(None, call).await
+    }
+
+    /// Runs what reads, and once more on another connection if its connection fails. Both within one
+    /// read timeout. Whatever was read, the token of the guard is checked if this succeeds.
+    pub(crate) async fn read_by<'p, T, F: Future<Output = Result<T>>>(
+        &'p self,
+        guard: Option<Guard<'p>>,
+        call: impl Fn(Session<'p>) -> F,
+    ) -> Result<T> {
         let deadline = Instant::now() + self.timeout;
-        match call(self.get_until(deadline).await?).await {
+        let guard = guard.filter(|guard| guard.recalled.needs_check());
+        let read = async || {
+            let done = call(self.get_until(deadline, guard).await?).await?;
+            if guard.is_some_and(|guard| guard.recalled.needs_check()) {
+                self.get_until(deadline, guard).await?.check().await?;
+            }
+            Ok::<T, Error>(done)
+        };
+        match read().await {
             Err(error) if error.is_of_connection() => {
                 tracing::warn!(%error, "a read lost its connection");
+                ReadCounters::add(&self.counters.repeated);
                 self.discard_idle();
-                call(self.get_until(deadline).await?).await
+                read().await
             }
             done => done,
         }
@@ -102,7 +156,7 @@ impl SessionPool {
         let (client, connection) = self.connector.connect().await?;
         // From here on, dropping it ends the driver.
         let driver = drive(connection);
-        let connection = Connection { client, statements: Mutex::default(), driver };
+        let connection = Connection { client, statements: Prepared::default(), driver };
         let settings = format!("{}{SETTINGS}", search_path(&self.schema));
         connection.client.batch_execute(&settings).await?;
         plan_check::check(&connection.client).await?;
@@ -123,19 +177,6 @@ impl SessionPool {
     }
 }
 
-impl Connection {
-    async fn prepare(&self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
-        let statements = || self.statements.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = statements().get(sql).cloned();
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let prepared = self.client.prepare(sql).await?;
-        statements().insert(sql.to_owned(), prepared.clone());
-        Ok(prepared)
-    }
-}
-
 impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
@@ -153,21 +194,49 @@ pub(crate) struct Readers<'p> {
     /// Tried first.
     pub(crate) replica: Option<&'p SessionPool>,
     pub(crate) primary: &'p SessionPool,
+    /// The token that is checked beside, always on the primary.
+    pub(crate) guard: Option<Guard<'p>>,
 }
 
 impl<'p> Readers<'p> {
-    /// [`SessionPool::read`] on the standby, or else on the primary.
+    /// [`SessionPool::read_by`] on the standby, or else on the primary. A read of the standby does not
+    /// wait for the check of the token on the primary, but for its result.
     pub(crate) async fn read<T, F: Future<Output = Result<T>>>(
         &self,
         call: impl Fn(Session<'p>) -> F,
     ) -> Result<T> {
-        if let Some(replica) = self.replica {
-            match replica.read(&call).await {
-                Err(error) if is_of_replica(&error) => warn_of_replica(&error),
-                done => return done,
+        let Some(replica) = self.replica else {
+            return self.primary.read_by(self.guard, &call).await;
+        };
+        match self.guard.filter(|guard| guard.recalled.needs_check()) {
+            None => self.read_replica(replica, &call).await,
+            Some(guard) => {
+                let (read, checked) = tokio::join!(
+                    self.read_replica(replica, &call),
+                    self.primary
+                        .read_by(Some(guard), |session| async move { session.check().await }),
+                );
+                checked.and(read)
             }
         }
-        self.primary.read(&call).await
+    }
+
+    async fn read_replica<T, F: Future<Output = Result<T>>>(
+        &self,
+        replica: &'p SessionPool,
+        call: impl Fn(Session<'p>) -> F,
+    ) -> Result<T> {
+        match replica.read(&call).await {
+            Err(error) if is_of_replica(&error) => {
+                tracing::warn!(%error, "a standby failed a read; the primary is read");
+                ReadCounters::add(&replica.counters.standby_failures);
+                self.primary.read(&call).await
+            }
+            done => {
+                ReadCounters::add(&replica.counters.of_standby);
+                done
+            }
+        }
     }
 }
 
@@ -181,10 +250,6 @@ impl Statements for Readers<'_> {
 /// because it conflicts with what it replays.
 fn is_of_replica(error: &Error) -> bool {
     matches!(error, Error::Unavailable(_) | Error::Postgres(_) | Error::SlowPlan { .. })
-}
-
-fn warn_of_replica(error: &Error) {
-    tracing::warn!(%error, "a standby failed a read; the primary is read");
 }
 
 impl Statements for SessionPool {
@@ -201,6 +266,8 @@ pub(crate) struct Session<'p> {
     deadline: Instant,
     /// The number of calls without an answer.
     in_flight: AtomicUsize,
+    /// The token that is checked beside the first statement.
+    guard: Option<Guard<'p>>,
     _permit: SemaphorePermit<'p>,
 }
 
@@ -218,11 +285,12 @@ impl Session<'_> {
     where
         F: Future<Output = Result<T, E>>,
     {
-        bounded(&self.in_flight, self.deadline, call(&self.connection().client)).await
+        self.calls().bounded(call(&self.connection().client)).await
     }
 
     pub(crate) async fn prepare(&self, sql: &str) -> Result<Statement> {
-        bounded(&self.in_flight, self.deadline, self.connection().prepare(sql)).await
+        let Connection { client, statements, .. } = self.connection();
+        statements.get(sql, async || self.calls().bounded(client.prepare(sql)).await).await
     }
 
     pub(crate) async fn query<T: ?Sized + ToStatement + Sync>(
@@ -231,12 +299,12 @@ impl Session<'_> {
         values: &Values<'_>,
     ) -> Result<Vec<Row>> {
         let client = &self.connection().client;
-        bounded(&self.in_flight, self.deadline, client.query(statement, values)).await
+        self.calls().bounded(client.query(statement, values)).await
     }
 
     pub(crate) async fn query_one(&self, sql: &str, values: &Values<'_>) -> Result<Row> {
         let client = &self.connection().client;
-        bounded(&self.in_flight, self.deadline, client.query_one(sql, values)).await
+        self.calls().bounded(client.query_one(sql, values)).await
     }
 
     pub(crate) async fn query_opt<T: ?Sized + ToStatement + Sync>(
@@ -245,7 +313,7 @@ impl Session<'_> {
         values: &Values<'_>,
     ) -> Result<Option<Row>> {
         let client = &self.connection().client;
-        bounded(&self.in_flight, self.deadline, client.query_opt(statement, values)).await
+        self.calls().bounded(client.query_opt(statement, values)).await
     }
 
     pub(crate) async fn execute<T: ?Sized + ToStatement + Sync>(
@@ -254,12 +322,12 @@ impl Session<'_> {
         values: &Values<'_>,
     ) -> Result<u64> {
         let client = &self.connection().client;
-        bounded(&self.in_flight, self.deadline, client.execute(statement, values)).await
+        self.calls().bounded(client.execute(statement, values)).await
     }
 
     pub(crate) async fn batch_execute(&self, sql: &str) -> Result<()> {
         let client = &self.connection().client;
-        bounded(&self.in_flight, self.deadline, client.batch_execute(sql)).await
+        self.calls().bounded(client.batch_execute(sql)).await
     }
 
     /// Begins a transaction, which dropping rolls back.
@@ -272,6 +340,19 @@ impl Session<'_> {
         self.begin(IsolationLevel::RepeatableRead, true).await
     }
 
+    /// Reads the token that is to be checked, if it was not checked yet, and compares it.
+    ///
+    /// # Errors
+    /// [`Error::AccessChanged`].
+    pub(crate) async fn check(&self) -> Result<()> {
+        let Some(guard) = self.guard.filter(|guard| guard.recalled.needs_check()) else {
+            return Ok(());
+        };
+        let prepared = self.prepare(&access_sql()).await?;
+        let found = self.query(&prepared, &[&guard.recalled.digest().as_slice()]).await?;
+        guard.compare(&found)
+    }
+
     /// Closes the connection, which may be within a transaction.
     pub(crate) fn discard(mut self) {
         drop(self.connection.take());
@@ -282,12 +363,18 @@ impl Session<'_> {
         isolation: IsolationLevel,
         read_only: bool,
     ) -> Result<SessionTransaction<'_>> {
-        let (deadline, in_flight) = (self.deadline, &self.in_flight);
-        let connection = self.connection.as_mut().unwrap_or_else(|| unreachable!("it is taken"));
+        let Self { pool, deadline, in_flight, guard, connection, .. } = self;
+        let calls = Calls { counters: &pool.counters, deadline: *deadline, in_flight };
+        let connection = connection.as_mut().unwrap_or_else(|| unreachable!("it is taken"));
         let Connection { client, statements, .. } = connection;
         let begun = client.build_transaction().isolation_level(isolation).read_only(read_only);
-        let transaction = bounded(in_flight, deadline, begun.start()).await?;
-        Ok(SessionTransaction { transaction, statements, deadline, in_flight })
+        let transaction = calls.bounded(begun.start()).await?;
+        Ok(SessionTransaction { transaction, statements, calls, guard: *guard })
+    }
+
+    fn calls(&self) -> Calls<'_> {
+        let Self { pool, deadline, in_flight, .. } = self;
+        Calls { counters: &pool.counters, deadline: *deadline, in_flight }
     }
 
     fn connection(&self) -> &Connection {
@@ -298,7 +385,9 @@ impl Session<'_> {
 impl Statements for Session<'_> {
     async fn rows(&self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
         let prepared = self.prepare(sql).await?;
-        self.query(&prepared, values).await
+        let (rows, checked) = tokio::join!(biased; self.query(&prepared, values), self.check());
+        let rows = rows?;
+        checked.map(|()| rows)
     }
 }
 
@@ -317,58 +406,82 @@ impl Drop for Session<'_> {
 /// A transaction of a [`Session`], with its deadline. Dropping it rolls back.
 pub(crate) struct SessionTransaction<'s> {
     transaction: Transaction<'s>,
-    statements: &'s Mutex<HashMap<String, Statement>>,
-    deadline: Instant,
-    in_flight: &'s AtomicUsize,
+    statements: &'s Prepared,
+    calls: Calls<'s>,
+    /// The token that is checked beside the first statement, in the same state.
+    guard: Option<Guard<'s>>,
 }
 
 impl SessionTransaction<'_> {
     pub(crate) async fn query(&self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
-        bounded(self.in_flight, self.deadline, self.transaction.query(sql, values)).await
+        self.calls.bounded(self.transaction.query(sql, values)).await
     }
 
     pub(crate) async fn query_one(&self, sql: &str, values: &Values<'_>) -> Result<Row> {
-        bounded(self.in_flight, self.deadline, self.transaction.query_one(sql, values)).await
+        self.calls.bounded(self.transaction.query_one(sql, values)).await
     }
 
     pub(crate) async fn query_opt(&self, sql: &str, values: &Values<'_>) -> Result<Option<Row>> {
-        bounded(self.in_flight, self.deadline, self.transaction.query_opt(sql, values)).await
+        self.calls.bounded(self.transaction.query_opt(sql, values)).await
     }
 
     pub(crate) async fn execute(&self, sql: &str, values: &Values<'_>) -> Result<u64> {
-        bounded(self.in_flight, self.deadline, self.transaction.execute(sql, values)).await
+        self.calls.bounded(self.transaction.execute(sql, values)).await
     }
 
     pub(crate) async fn commit(self) -> Result<()> {
-        bounded(self.in_flight, self.deadline, self.transaction.commit()).await
+        self.calls.bounded(self.transaction.commit()).await
+    }
+}
+
+impl SessionTransaction<'_> {
+    async fn prepare(&self, sql: &str) -> Result<Statement> {
+        let prepare = async || self.calls.bounded(self.transaction.prepare(sql)).await;
+        self.statements.get(sql, prepare).await
+    }
+
+    /// [`Session::check`] within the transaction.
+    async fn check(&self) -> Result<()> {
+        let Some(guard) = self.guard.filter(|guard| guard.recalled.needs_check()) else {
+            return Ok(());
+        };
+        let prepared = self.prepare(&access_sql()).await?;
+        let digest = guard.recalled.digest().as_slice();
+        let found = self.calls.bounded(self.transaction.query(&prepared, &[&digest])).await?;
+        guard.compare(&found)
     }
 }
 
 impl Statements for SessionTransaction<'_> {
     async fn rows(&self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
-        let statements = || self.statements.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = statements().get(sql).cloned();
-        let prepared = match known {
-            Some(known) => known,
-            None => {
-                let prepared = self.transaction.prepare(sql);
-                let prepared = bounded(self.in_flight, self.deadline, prepared).await?;
-                statements().insert(sql.to_owned(), prepared.clone());
-                prepared
-            }
-        };
-        bounded(self.in_flight, self.deadline, self.transaction.query(&prepared, values)).await
+        let prepared = self.prepare(sql).await?;
+        let rows = self.calls.bounded(self.transaction.query(&prepared, values));
+        let (rows, checked) = tokio::join!(biased; rows, self.check());
+        let rows = rows?;
+        checked.map(|()| rows)
     }
 }
 
-/// Awaits an answer until the deadline. Without one, the call stays in flight.
-async fn bounded<T, E: Into<Error>>(
-    in_flight: &AtomicUsize,
+/// The calls of a session: each ends at its deadline, and is counted.
+#[derive(Clone, Copy)]
+struct Calls<'s> {
+    counters: &'s ReadCounters,
     deadline: Instant,
-    call: impl Future<Output = Result<T, E>>,
-) -> Result<T> {
-    in_flight.fetch_add(1, Ordering::Relaxed);
-    let answer = timeout_at(deadline, call).await.map_err(|_| Error::ReadTimedOut)?;
-    in_flight.fetch_sub(1, Ordering::Relaxed);
-    answer.map_err(Into::into)
+    in_flight: &'s AtomicUsize,
+}
+
+impl Calls<'_> {
+    /// Awaits an answer until the deadline. Without one, the call stays in flight.
+    async fn bounded<T, E: Into<Error>>(
+        self,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T> {
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) == 0 {
+            ReadCounters::add(&self.counters.round_trips);
+        }
+        ReadCounters::add(&self.counters.statements);
+        let answer = timeout_at(self.deadline, call).await.map_err(|_| Error::ReadTimedOut)?;
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        answer.map_err(Into::into)
+    }
 }

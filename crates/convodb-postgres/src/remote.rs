@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use convodb::{
-    Access, Assistant, AssistantId, AssistantRef, ChangeCursor, Changes, ChangesSince,
-    Conversation, ConversationId, Count, ListRequest, Message, Name, PageCursor, PageSize, Stats,
-    StatsRequest, Timestamp, TokenId, UserId,
+    Access, Assistant, AssistantId, AssistantRef, ChangeCursor, ChangesSince, ConversationId,
+    Count, ListRequest, Name, PageCursor, PageSize, Stats, StatsRequest, Timestamp, TokenId,
+    UserId,
 };
 use convodb_json::Messages;
 use convodb_service::{
-    Account, BoxFuture, ExportItem, Idempotent, ListReader, Listed, Remote, RemoteCounter, Source,
-    Write, WriteAuthority, Written,
+    Account, AssistantPage, BoxFuture, ConversationHistory, ExportItem, Followed, Idempotent,
+    ListReader, Listed, ReadAccess, RecalledAccess, Remote, RemoteCounter, Source, Write,
+    WriteAuthority, Written,
 };
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -33,9 +34,11 @@ impl From<Cluster> for Source {
 }
 
 impl Cluster {
-    fn reaching(&self, restriction: Option<AssistantId>) -> Self {
+    /// The same store for reads by this access.
+    fn reaching(&self, access: &ReadAccess) -> Self {
         let mut cluster = self.clone();
-        cluster.restriction = restriction;
+        cluster.restriction = access.restriction;
+        cluster.recalled.clone_from(&access.recalled);
         cluster
     }
 }
@@ -65,13 +68,21 @@ impl Remote for Cluster {
         Box::pin(async move { Ok(self.access(token, now).await?) })
     }
 
+    fn recall(&self, token: &str, now: Timestamp) -> Option<RecalledAccess> {
+        self.recall_token(token, now)
+    }
+
+    fn check<'a>(&'a self, recalled: &'a RecalledAccess) -> BoxFuture<'a, ()> {
+        Box::pin(async move { Ok(self.check_token(recalled).await?) })
+    }
+
     fn list<'a>(
         &'a self,
         user: UserId,
-        restriction: Option<AssistantId>,
+        access: &'a ReadAccess,
         request: &'a ListRequest,
     ) -> BoxFuture<'a, Listed> {
-        let cluster = self.reaching(restriction);
+        let cluster = self.reaching(access);
         Box::pin(async move {
             let (page, names) = cluster.list_with_names(user, request).await?;
             Ok(Listed { page, names })
@@ -81,12 +92,12 @@ impl Remote for Cluster {
     fn export<'a>(
         &'a self,
         user: UserId,
-        restriction: Option<AssistantId>,
+        access: &'a ReadAccess,
         request: &'a ListRequest,
         messages: Messages,
         deadline: Instant,
     ) -> BoxFuture<'a, Box<dyn ListReader>> {
-        let cluster = self.reaching(restriction);
+        let cluster = self.reaching(access);
         Box::pin(async move {
             let export = cluster.export_list(user, request, messages, deadline.into()).await?;
             Ok(Box::new(export) as Box<dyn ListReader>)
@@ -96,74 +107,83 @@ impl Remote for Cluster {
     fn count<'a>(
         &'a self,
         user: UserId,
-        restriction: Option<AssistantId>,
+        access: &'a ReadAccess,
         request: &'a ListRequest,
     ) -> BoxFuture<'a, Count> {
-        let cluster = self.reaching(restriction);
+        let cluster = self.reaching(access);
         Box::pin(async move { Ok(cluster.count(user, request).await?) })
     }
 
-    fn history(
-        &self,
+    fn history<'a>(
+        &'a self,
         user: UserId,
-        restriction: Option<AssistantId>,
+        access: &'a ReadAccess,
         id: ConversationId,
-    ) -> BoxFuture<'_, Option<(Conversation, Vec<Message>)>> {
-        let cluster = self.reaching(restriction);
-        Box::pin(async move { Ok(cluster.conversation_with_messages(user, id).await?) })
+    ) -> BoxFuture<'a, Option<ConversationHistory>> {
+        let cluster = self.reaching(access);
+        Box::pin(async move { Ok(cluster.history_of(user, id).await?) })
     }
 
-    fn changes_since(
-        &self,
+    fn changes_since<'a>(
+        &'a self,
         user: UserId,
-        restriction: Option<AssistantId>,
+        access: &'a ReadAccess,
         since: ChangesSince,
         size: PageSize,
-    ) -> BoxFuture<'_, Changes> {
-        let cluster = self.reaching(restriction);
-        Box::pin(async move { Ok(cluster.changes_since(user, since, size).await?) })
+    ) -> BoxFuture<'a, Followed> {
+        let cluster = self.reaching(access);
+        Box::pin(async move { Ok(cluster.follow(user, since, size).await?) })
     }
 
     fn stats<'a>(
         &'a self,
         user: UserId,
-        restriction: Option<AssistantId>,
+        access: &'a ReadAccess,
         request: &'a StatsRequest,
     ) -> BoxFuture<'a, Stats> {
-        let cluster = self.reaching(restriction);
+        let cluster = self.reaching(access);
         Box::pin(async move { Ok(cluster.stats(user, request).await?) })
     }
 
-    fn resolve_assistant(
-        &self,
+    fn resolve_assistant<'a>(
+        &'a self,
         user: UserId,
-        restriction: Option<AssistantId>,
+        access: &'a ReadAccess,
         assistant: AssistantRef,
-    ) -> BoxFuture<'_, Option<Assistant>> {
-        let cluster = self.reaching(restriction);
+    ) -> BoxFuture<'a, Option<Assistant>> {
+        let cluster = self.reaching(access);
         Box::pin(async move { Ok(cluster.resolve_assistant(user, assistant).await?) })
     }
 
-    fn assistants(
-        &self,
+    fn assistants<'a>(
+        &'a self,
         user: UserId,
-        restriction: Option<AssistantId>,
-    ) -> BoxFuture<'_, Vec<Assistant>> {
-        let cluster = self.reaching(restriction);
-        Box::pin(async move { Ok(cluster.assistants(user).await?) })
+        access: &'a ReadAccess,
+        offset: u32,
+        limit: usize,
+    ) -> BoxFuture<'a, AssistantPage> {
+        let cluster = self.reaching(access);
+        Box::pin(async move { Ok(cluster.assistants(user, offset, limit).await?) })
     }
 
-    fn assistant_names(
-        &self,
+    fn assistant_names<'a>(
+        &'a self,
         user: UserId,
+        access: &'a ReadAccess,
         ids: Vec<AssistantId>,
-    ) -> BoxFuture<'_, Vec<(AssistantId, Name)>> {
-        Box::pin(async move { Ok(self.assistant_names(user, &ids).await?) })
+    ) -> BoxFuture<'a, Vec<(AssistantId, Name)>> {
+        let cluster = self.reaching(access);
+        Box::pin(async move { Ok(cluster.assistant_names(user, &ids).await?) })
     }
 
-    fn account(&self, user: UserId) -> BoxFuture<'_, Option<Account>> {
+    fn account<'a>(
+        &'a self,
+        user: UserId,
+        access: &'a ReadAccess,
+    ) -> BoxFuture<'a, Option<Account>> {
+        let cluster = self.reaching(access);
         Box::pin(async move {
-            let found = self.account(user).await?;
+            let found = cluster.account(user).await?;
             Ok(found.map(|UserAccount { user, usage, quota }| Account { user, usage, quota }))
         })
     }
@@ -208,7 +228,7 @@ impl Remote for Cluster {
     }
 
     fn counters(&self) -> Vec<RemoteCounter> {
-        let metrics = self.write_metrics();
+        let (metrics, reads) = (self.write_metrics(), self.read_metrics());
         let counter = |name, help, count| RemoteCounter { name, help, count };
         vec![
             counter("database_writes", "Writes that were answered", metrics.writes),
@@ -242,6 +262,27 @@ impl Remote for Cluster {
                 "Commits in doubt that remained so",
                 metrics.doubts_unknown,
             ),
+            counter("database_statements", "Statements of reads", reads.statements),
+            counter(
+                "database_round_trips",
+                "Waits of reads for an answer, one for statements that are sent at once",
+                reads.round_trips,
+            ),
+            counter(
+                "database_repeated_reads",
+                "Reads that ran again because they lost their connection",
+                reads.repeated,
+            ),
+            counter(
+                "database_standby_reads",
+                "Reads that a standby answered, which may lag",
+                reads.of_standby,
+            ),
+            counter(
+                "database_standby_failures",
+                "Reads that a standby failed and the primary answered",
+                reads.standby_failures,
+            ),
         ]
     }
 }
@@ -262,6 +303,7 @@ impl From<Error> for convodb_service::Error {
             }
             Error::Store(error) => error.into(),
             Error::ScopeMissing(scope) => Self::ScopeMissing(scope),
+            Error::AccessChanged => Self::AccessChanged,
             Error::InDoubt => Self::InDoubt,
             Error::Overloaded => convodb::Error::QueueFull.into(),
             Error::TimedOut

@@ -123,13 +123,18 @@ pub(crate) fn decode_name(columns: &mut Columns<'_>) -> Result<Name> {
     name.ok_or_else(|| corrupted(table, "a name is missing"))
 }
 
-/// Adds the names of the assistants of a page statement's rows that are not there yet.
-pub(crate) fn add_names(found: &[Row], names: &mut Vec<(AssistantId, Name)>) -> Result<()> {
+/// Adds the names of the assistants of rows that are not there yet. The rows have the columns
+/// [`COLUMNS`](crate::page_statement::COLUMNS) from number `at` on, and then the name.
+pub(crate) fn add_names(
+    found: &[Row],
+    at: usize,
+    names: &mut Vec<(AssistantId, Name)>,
+) -> Result<()> {
     for row in found {
-        let id: Option<Uuid> = Columns::new(row, 4, "conversation").next()?;
+        let id: Option<Uuid> = Columns::new(row, at + 2, CONVERSATION).next()?;
         let Some(id) = id.map(AssistantId::new) else { continue };
         if names.iter().all(|(known, _)| *known != id) {
-            let name = decode_name(&mut Columns::new(row, 2 + COLUMN_COUNT, "assistant"))?;
+            let name = decode_name(&mut Columns::new(row, at + COLUMN_COUNT, "assistant"))?;
             names.push((id, name));
         }
     }

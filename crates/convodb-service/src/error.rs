@@ -12,6 +12,10 @@ pub enum Error {
     /// The access token of a write does not have the scope.
     #[error("the access token does not have the scope {0}")]
     ScopeMissing(Scope),
+    /// The access token does not allow what it allowed when it was read last: see
+    /// [`RecalledAccess`](crate::RecalledAccess). Authenticate again.
+    #[error("the access token has changed since it was read")]
+    AccessChanged,
     /// A write may be stored or not, and it was not known in time which.
     #[error("the write may be stored or not")]
     InDoubt,

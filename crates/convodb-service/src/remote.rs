@@ -12,6 +12,7 @@ use convodb::{
 use convodb_json::Messages;
 use tokio::sync::watch;
 
+use crate::access::{ReadAccess, RecalledAccess};
 use crate::error::Result;
 use crate::write::{Idempotent, Write, WriteAuthority, Written};
 
@@ -44,6 +45,35 @@ pub trait ListReader: fmt::Debug + Send {
     fn next(&mut self) -> BoxFuture<'_, Option<Vec<ExportItem>>>;
 }
 
+/// A conversation with its messages and the name of its assistant, all as of one moment.
+#[derive(Debug)]
+pub struct ConversationHistory {
+    /// The conversation.
+    pub conversation: Conversation,
+    /// The current name of its assistant.
+    pub assistant_name: Name,
+    /// All of its messages, in order.
+    pub messages: Vec<Message>,
+}
+
+/// A part of the change feed, with the names of the assistants of its conversations.
+#[derive(Debug)]
+pub struct Followed {
+    /// The part.
+    pub changes: Changes,
+    /// The current name of each assistant of a conversation, each once.
+    pub names: Vec<(AssistantId, Name)>,
+}
+
+/// Some of a user's assistants, and how many there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssistantPage {
+    /// The number of all that are reached.
+    pub total: u32,
+    /// Those of the page, by number.
+    pub assistants: Vec<Assistant>,
+}
+
 /// A user with what the user's data takes and may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -70,8 +100,9 @@ pub struct RemoteCounter {
 ///
 /// The methods have the meaning of those of [`Snapshot`](convodb::Snapshot) and
 /// [`Transaction`](convodb::Transaction) that have the same names, and fail with the same errors of
-/// misuse. `restriction` is the only assistant that a read reaches. A read is one committed state; two
-/// reads may be two. A future that is dropped may leave its work done or not done, and nothing else.
+/// misuse. A read reaches what its [`ReadAccess`] does, and may fail with
+/// [`Error::AccessChanged`](crate::Error::AccessChanged) if that has to be checked. A read is one
+/// committed state; two reads may be two. A future that is dropped may leave its work done or not done, and nothing else.
 pub trait Remote: fmt::Debug + Send + Sync + 'static {
     /// Seals the cursor of a page. Reads nothing.
     fn seal_cursor(&self, cursor: &PageCursor) -> String;
@@ -97,11 +128,18 @@ pub trait Remote: fmt::Debug + Send + Sync + 'static {
     /// What the access token with this id allows, in the same way.
     fn access(&self, token: TokenId, now: Timestamp) -> BoxFuture<'_, Option<Access>>;
 
+    /// What an access token allowed when it was read last; `None` if that is not known, or if the token
+    /// has expired since. Reads nothing, so it may be wrong: reads check it, by their [`ReadAccess`].
+    fn recall(&self, token: &str, now: Timestamp) -> Option<RecalledAccess>;
+
+    /// Checks what was recalled, where no read does.
+    fn check<'a>(&'a self, recalled: &'a RecalledAccess) -> BoxFuture<'a, ()>;
+
     /// A page of a list, with the names of the assistants of its rows.
     fn list<'a>(
         &'a self,
         user: UserId,
-        restriction: Option<AssistantId>,
+        access: &'a ReadAccess,
         request: &'a ListRequest,
     ) -> BoxFuture<'a, Listed>;
 
@@ -112,7 +150,7 @@ pub trait Remote: fmt::Debug + Send + Sync + 'static {
     fn export<'a>(
         &'a self,
         user: UserId,
-        restriction: Option<AssistantId>,
+        access: &'a ReadAccess,
         request: &'a ListRequest,
         messages: Messages,
         deadline: Instant,
@@ -122,59 +160,67 @@ pub trait Remote: fmt::Debug + Send + Sync + 'static {
     fn count<'a>(
         &'a self,
         user: UserId,
-        restriction: Option<AssistantId>,
+        access: &'a ReadAccess,
         request: &'a ListRequest,
     ) -> BoxFuture<'a, Count>;
 
-    /// A conversation with its messages, both as of one moment.
-    fn history(
-        &self,
+    /// A conversation with its messages and the name of its assistant.
+    fn history<'a>(
+        &'a self,
         user: UserId,
-        restriction: Option<AssistantId>,
+        access: &'a ReadAccess,
         id: ConversationId,
-    ) -> BoxFuture<'_, Option<(Conversation, Vec<Message>)>>;
+    ) -> BoxFuture<'a, Option<ConversationHistory>>;
 
-    /// A part of the change feed.
-    fn changes_since(
-        &self,
+    /// A part of the change feed, with the names of the assistants of its conversations.
+    fn changes_since<'a>(
+        &'a self,
         user: UserId,
-        restriction: Option<AssistantId>,
+        access: &'a ReadAccess,
         since: ChangesSince,
         size: PageSize,
-    ) -> BoxFuture<'_, Changes>;
+    ) -> BoxFuture<'a, Followed>;
 
     /// Volumes and costs.
     fn stats<'a>(
         &'a self,
         user: UserId,
-        restriction: Option<AssistantId>,
+        access: &'a ReadAccess,
         request: &'a StatsRequest,
     ) -> BoxFuture<'a, Stats>;
 
     /// The assistant with this id or number; `None` if the user has none, or it is not reached.
-    fn resolve_assistant(
-        &self,
+    fn resolve_assistant<'a>(
+        &'a self,
         user: UserId,
-        restriction: Option<AssistantId>,
+        access: &'a ReadAccess,
         assistant: AssistantRef,
-    ) -> BoxFuture<'_, Option<Assistant>>;
+    ) -> BoxFuture<'a, Option<Assistant>>;
 
-    /// All assistants that are reached, by number.
-    fn assistants(
-        &self,
+    /// The assistants that are reached by number, without the first `offset`, at most `limit`; and how
+    /// many there are.
+    fn assistants<'a>(
+        &'a self,
         user: UserId,
-        restriction: Option<AssistantId>,
-    ) -> BoxFuture<'_, Vec<Assistant>>;
+        access: &'a ReadAccess,
+        offset: u32,
+        limit: usize,
+    ) -> BoxFuture<'a, AssistantPage>;
 
-    /// The names of those of the user's assistants `ids` that exist.
-    fn assistant_names(
-        &self,
+    /// The names of those of the user's assistants `ids` that exist, whatever is reached.
+    fn assistant_names<'a>(
+        &'a self,
         user: UserId,
+        access: &'a ReadAccess,
         ids: Vec<AssistantId>,
-    ) -> BoxFuture<'_, Vec<(AssistantId, Name)>>;
+    ) -> BoxFuture<'a, Vec<(AssistantId, Name)>>;
 
     /// The user with what the data takes and may take; `None` if there is no such user.
-    fn account(&self, user: UserId) -> BoxFuture<'_, Option<Account>>;
+    fn account<'a>(
+        &'a self,
+        user: UserId,
+        access: &'a ReadAccess,
+    ) -> BoxFuture<'a, Option<Account>>;
 
     /// Does a write by the authority of an access token, and returns when it is committed.
     fn write(&self, user: UserId, by: WriteAuthority, write: Write) -> BoxFuture<'_, Written>;

@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use convodb::{
-    Access, Assistant, AssistantId, AssistantRef, ChangeCursor, Changes, ChangesSince,
-    Conversation, ConversationId, Count, ListRequest, Message, Name, PageCursor, PageSize,
-    Snapshot, Stats, StatsRequest, Timestamp, TokenId, UserId,
+    Access, Assistant, AssistantId, AssistantRef, ChangeCursor, ChangesSince, ConversationId,
+    Count, ListRequest, Name, PageCursor, PageSize, Snapshot, Stats, StatsRequest, Timestamp,
+    TokenId, UserId,
 };
 use convodb_json::Messages;
 
+use crate::access::{ReadAccess, RecalledAccess};
 use crate::error::Result;
-use crate::remote::{Account, ListReader, Listed, Remote};
+use crate::remote::{
+    Account, AssistantPage, ConversationHistory, Followed, ListReader, Listed, Remote,
+};
 
 /// What a request reads.
 #[derive(Clone, Debug)]
@@ -43,7 +46,7 @@ impl View {
     pub fn restricted_to(self, assistant: AssistantId) -> Self {
         match self {
             Self::Embedded(snapshot) => Self::Embedded(snapshot.restricted_to(assistant)),
-            Self::Remote(view) => Self::Remote(RemoteView { restriction: Some(assistant), ..view }),
+            Self::Remote(view) => Self::Remote(view.restricted_to(assistant)),
         }
     }
 
@@ -81,24 +84,6 @@ impl View {
         match self {
             Self::Embedded(snapshot) => Ok(snapshot.resolve_assistant(user, assistant)?),
             Self::Remote(view) => view.resolve_assistant(user, assistant).await,
-        }
-    }
-
-    /// As [`Snapshot::changes_since`].
-    ///
-    /// # Errors
-    /// Those of misuse of [`Snapshot::changes_since`], or a fault of the store.
-    pub async fn changes_since(
-        &self,
-        user: UserId,
-        since: ChangesSince,
-        size: PageSize,
-    ) -> Result<Changes> {
-        match self {
-            Self::Embedded(snapshot) => Ok(snapshot.changes_since(user, since, size)?),
-            Self::Remote(RemoteView { remote, restriction }) => {
-                remote.changes_since(user, *restriction, since, size).await
-            }
         }
     }
 
@@ -146,17 +131,35 @@ impl View {
 /// A view of a remote store. Each call reads what is committed then.
 ///
 /// All methods may fail with [`Error::Unavailable`](crate::Error::Unavailable) or
-/// [`Error::Fault`](crate::Error::Fault).
+/// [`Error::Fault`](crate::Error::Fault), and with
+/// [`Error::AccessChanged`](crate::Error::AccessChanged) if the view checks an access token.
 #[derive(Clone, Debug)]
 pub struct RemoteView {
     remote: Arc<dyn Remote>,
-    /// The only assistant that the view reaches.
-    restriction: Option<AssistantId>,
+    access: ReadAccess,
 }
 
 impl RemoteView {
     pub(crate) fn new(remote: Arc<dyn Remote>) -> Self {
-        Self { remote, restriction: None }
+        Self { remote, access: ReadAccess::default() }
+    }
+
+    fn restricted_to(mut self, assistant: AssistantId) -> Self {
+        self.access.restriction = Some(assistant);
+        self
+    }
+
+    /// The same view, which checks an access token beside its first read.
+    #[must_use]
+    pub fn checking(mut self, recalled: Arc<RecalledAccess>) -> Self {
+        self.access.recalled = Some(recalled);
+        self
+    }
+
+    /// What the view checks.
+    #[must_use]
+    pub const fn recalled(&self) -> Option<&Arc<RecalledAccess>> {
+        self.access.recalled.as_ref()
     }
 
     /// A page of a list, with the names of the assistants of its rows.
@@ -164,7 +167,7 @@ impl RemoteView {
     /// # Errors
     /// Those of misuse of [`Snapshot::list`].
     pub async fn list(&self, user: UserId, request: &ListRequest) -> Result<Listed> {
-        self.remote.list(user, self.restriction, request).await
+        self.remote.list(user, &self.access, request).await
     }
 
     /// Begins to read a whole list as of this moment: see [`Remote::export`].
@@ -178,7 +181,7 @@ impl RemoteView {
         messages: Messages,
         deadline: Instant,
     ) -> Result<Box<dyn ListReader>> {
-        self.remote.export(user, self.restriction, request, messages, deadline).await
+        self.remote.export(user, &self.access, request, messages, deadline).await
     }
 
     /// As [`Snapshot::count`].
@@ -186,10 +189,10 @@ impl RemoteView {
     /// # Errors
     /// Those of misuse of [`Snapshot::count`].
     pub async fn count(&self, user: UserId, request: &ListRequest) -> Result<Count> {
-        self.remote.count(user, self.restriction, request).await
+        self.remote.count(user, &self.access, request).await
     }
 
-    /// A conversation with its messages, both as of one moment.
+    /// A conversation with its messages and the name of its assistant.
     ///
     /// # Errors
     /// Only faults.
@@ -197,8 +200,21 @@ impl RemoteView {
         &self,
         user: UserId,
         id: ConversationId,
-    ) -> Result<Option<(Conversation, Vec<Message>)>> {
-        self.remote.history(user, self.restriction, id).await
+    ) -> Result<Option<ConversationHistory>> {
+        self.remote.history(user, &self.access, id).await
+    }
+
+    /// As [`Snapshot::changes_since`], with the names of the assistants of the conversations.
+    ///
+    /// # Errors
+    /// Those of misuse of [`Snapshot::changes_since`].
+    pub async fn changes_since(
+        &self,
+        user: UserId,
+        since: ChangesSince,
+        size: PageSize,
+    ) -> Result<Followed> {
+        self.remote.changes_since(user, &self.access, since, size).await
     }
 
     /// As [`Snapshot::stats`].
@@ -206,7 +222,7 @@ impl RemoteView {
     /// # Errors
     /// Those of misuse of [`Snapshot::stats`].
     pub async fn stats(&self, user: UserId, request: &StatsRequest) -> Result<Stats> {
-        self.remote.stats(user, self.restriction, request).await
+        self.remote.stats(user, &self.access, request).await
     }
 
     /// As [`Snapshot::resolve_assistant`].
@@ -218,15 +234,20 @@ impl RemoteView {
         user: UserId,
         assistant: AssistantRef,
     ) -> Result<Option<Assistant>> {
-        self.remote.resolve_assistant(user, self.restriction, assistant).await
+        self.remote.resolve_assistant(user, &self.access, assistant).await
     }
 
-    /// All assistants that the view reaches, by number.
+    /// As [`Snapshot::assistants`] and [`Snapshot::assistant_count`].
     ///
     /// # Errors
     /// Only faults.
-    pub async fn assistants(&self, user: UserId) -> Result<Vec<Assistant>> {
-        self.remote.assistants(user, self.restriction).await
+    pub async fn assistants(
+        &self,
+        user: UserId,
+        offset: u32,
+        limit: usize,
+    ) -> Result<AssistantPage> {
+        self.remote.assistants(user, &self.access, offset, limit).await
     }
 
     /// The names of those of the user's assistants `ids` that exist.
@@ -241,7 +262,7 @@ impl RemoteView {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        self.remote.assistant_names(user, ids).await
+        self.remote.assistant_names(user, &self.access, ids).await
     }
 
     /// The user with what the data takes and may take; `None` if there is no such user.
@@ -249,6 +270,6 @@ impl RemoteView {
     /// # Errors
     /// Only faults.
     pub async fn account(&self, user: UserId) -> Result<Option<Account>> {
-        self.remote.account(user).await
+        self.remote.account(user, &self.access).await
     }
 }

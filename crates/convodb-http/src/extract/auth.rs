@@ -5,6 +5,9 @@
 //! requires. Snapshots and writes are restricted to the token's assistant, if it has one, so
 //! handlers need not know of it.
 //!
+//! On a store on another database, what a token allowed at an earlier request is a hint, which the
+//! first read checks beside: see [`recalled_token`](super::recalled_token).
+//!
 //! Work that lasts checks the token again: a write when it runs, an import at each chunk of its
 //! body, an export and a long history at each chunk they send, a long poll whenever it wakes. So revoking a token, or
 //! erasing its user, ends what the token began.
@@ -19,7 +22,10 @@ use axum::http::request::Parts;
 use convodb::{
     Access, AssistantId, Error, Scope, Scopes, Snapshot, Timestamp, TokenId, Transaction, UserId,
 };
-use convodb_service::{Idempotent, Source, View, Write as StoreWrite, WriteAuthority, Written};
+use convodb_service::{
+    Idempotent, RecalledAccess, RemoteView, Source, View, Write as StoreWrite, WriteAuthority,
+    Written,
+};
 
 use crate::clock::now;
 use crate::error::{ApiError, NotServed, Result};
@@ -81,6 +87,8 @@ pub(crate) struct Authority {
     scope: Scope,
     /// The end of the session that the request belongs to, if it does to one.
     session_end: Option<Timestamp>,
+    /// What is known of the token beside its access, if a read can check it.
+    recalled: Option<Arc<RecalledAccess>>,
 }
 
 impl Authority {
@@ -94,6 +102,24 @@ impl Authority {
         let (view, now) = (self.service.view(), self.valid_now()?);
         let access = check(view.access(self.access.token, now).await?, self.scope)?;
         Ok(restricted(view, &access))
+    }
+
+    /// Returns a view of a store on another database that checks beside its first read that the token
+    /// still allows what it did when the request began; `None` for an embedded store, and if the token
+    /// has expired or was not recalled.
+    ///
+    /// # Errors
+    /// 401 if the session has ended.
+    pub(crate) fn checking_view(&self) -> Result<Option<RemoteView>> {
+        let now = self.valid_now()?;
+        let renewed = self.recalled.as_ref().and_then(|recalled| recalled.renewed(now));
+        let Some(renewed) = renewed.filter(|renewed| *renewed.access() == self.access) else {
+            return Ok(None);
+        };
+        Ok(match restricted(self.service.view(), &self.access) {
+            View::Remote(view) => Some(view.checking(Arc::new(renewed))),
+            View::Embedded(_) => None,
+        })
     }
 
     /// Returns the time, if the session has not ended then.
@@ -206,12 +232,19 @@ impl<S: RequiredScope> FromRequestParts<Service> for AuthRead<S> {
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self> {
         let token = bearer_token(&parts.headers).ok_or_else(ApiError::unauthenticated)?;
         let found = match parts.extensions.remove::<FoundToken>() {
-            Some(found) => found,
+            Some(found) => found.in_use(),
             None => FoundToken::find(service, token).await?,
         };
         let FoundToken { view, access, now } = found;
         let found = Authenticated { view, access, now, rate_key: token, session_end: None };
-        Self::of_access(parts, service, found)
+        let mut auth = Self::of_access(parts, service, found)?;
+        if let View::Remote(view) = &auth.view {
+            auth.authority.recalled = match view.recalled() {
+                Some(recalled) => Some(recalled.clone()),
+                None => service.recall(token, now).map(Arc::new),
+            };
+        }
+        Ok(auth)
     }
 }
 
@@ -225,6 +258,16 @@ pub(crate) struct FoundToken {
 }
 
 impl FoundToken {
+    /// Returns this token, which an answer is to depend on.
+    pub(crate) fn in_use(self) -> Self {
+        if let View::Remote(view) = &self.view
+            && let Some(recalled) = view.recalled()
+        {
+            recalled.begin_use();
+        }
+        self
+    }
+
     /// Finds a token. One B-tree lookup, or one statement.
     ///
     /// # Errors
@@ -273,8 +316,13 @@ impl<S: RequiredScope> AuthRead<S> {
         service.record_token_use(&access, now);
         let access = check(Some(access), S::SCOPE)?;
         let view = restricted(view, &access);
-        let authority =
-            Authority { service: service.clone(), access, scope: S::SCOPE, session_end };
+        let authority = Authority {
+            service: service.clone(),
+            access,
+            scope: S::SCOPE,
+            session_end,
+            recalled: None,
+        };
         Ok(Self { user: access.user, view, authority, scope: PhantomData })
     }
 }

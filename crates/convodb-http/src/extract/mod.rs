@@ -9,5 +9,6 @@ pub(crate) mod idempotency;
 pub(crate) mod params;
 pub(crate) mod path;
 pub(crate) mod query_string;
+pub(crate) mod recalled_token;
 pub(crate) mod session;
 pub(crate) mod strictness;

@@ -165,6 +165,11 @@ impl StatusSlot {
         let _ = self.0.set(status);
     }
 
+    /// Returns the status, if there is one.
+    pub(crate) fn get(&self) -> Option<RateLimitStatus> {
+        self.0.get().copied()
+    }
+
     /// Adds the status, if there is one, to the headers of the response.
     pub(crate) fn add_to(&self, headers: &mut HeaderMap) {
         if let Some(status) = self.0.get() {

@@ -1,6 +1,6 @@
 //! Names of assistants for a response: read when they are needed, or before.
 
-use convodb::{AssistantId, Changes, ListRequest, Page, Stats, UserId};
+use convodb::{AssistantId, Changes, ChangesSince, ListRequest, Page, PageSize, Stats, UserId};
 use convodb_json::AssistantNames;
 use convodb_service::{Result, View};
 
@@ -23,19 +23,6 @@ pub(crate) async fn names(
             Ok(AssistantNames::known(view.assistant_names(user, ids).await?))
         }
     }
-}
-
-/// Returns the names of the assistants of changes, as [`names`].
-///
-/// # Errors
-/// A fault of the store.
-pub(crate) async fn names_of_changes(
-    view: &View,
-    user: UserId,
-    changes: &Changes,
-) -> Result<AssistantNames> {
-    let rows = changes.changes.iter().filter_map(|change| change.conversation.as_ref());
-    names(view, user, rows.map(|row| row.assistant)).await
 }
 
 /// Returns the names of the assistants of statistics, as [`names`].
@@ -66,6 +53,28 @@ pub(crate) async fn page(
         View::Remote(view) => {
             let listed = view.list(user, request).await?;
             Ok((listed.page, AssistantNames::known(listed.names)))
+        }
+    }
+}
+
+/// Reads a part of the change feed with the names of the assistants of its conversations, as [`names`].
+///
+/// # Errors
+/// Those of misuse of [`convodb::Snapshot::changes_since`], or a fault of the store.
+pub(crate) async fn changes(
+    view: &View,
+    user: UserId,
+    since: ChangesSince,
+    size: PageSize,
+) -> Result<(Changes, AssistantNames)> {
+    match view {
+        View::Embedded(snapshot) => {
+            let changes = snapshot.changes_since(user, since, size)?;
+            Ok((changes, AssistantNames::new(snapshot.clone(), user)))
+        }
+        View::Remote(view) => {
+            let followed = view.changes_since(user, since, size).await?;
+            Ok((followed.changes, AssistantNames::known(followed.names)))
         }
     }
 }

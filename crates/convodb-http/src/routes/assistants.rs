@@ -52,10 +52,17 @@ pub(crate) async fn list_all(
         let AuthRead { user, view, .. } = auth;
         let snapshot = match view {
             View::Embedded(snapshot) => snapshot,
-            View::Remote(view) => return unpaged(&view.assistants(user).await?),
+            View::Remote(view) => {
+                let page = view.assistants(user, 0, MAX_UNPAGED as usize).await?;
+                return if page.total > MAX_UNPAGED {
+                    Err(too_many())
+                } else {
+                    Ok(unpaged(&page.assistants))
+                };
+            }
         };
         run_blocking(move || match snapshot.assistant_count(user)? {
-            0..=MAX_UNPAGED => unpaged(&snapshot.assistants(user, 0, MAX_UNPAGED as usize)?),
+            0..=MAX_UNPAGED => Ok(unpaged(&snapshot.assistants(user, 0, MAX_UNPAGED as usize)?)),
             _ => Err(too_many()),
         })
         .await
@@ -73,26 +80,20 @@ async fn read(view: &View, user: UserId, params: PageParams) -> Result<(u32, Vec
             Ok((total, page.transpose()?.unwrap_or_default()))
         }
         View::Remote(view) => {
-            let all = view.assistants(user).await?;
-            let total = u32::try_from(all.len()).unwrap_or(u32::MAX);
-            let skipped = params.offset().map_or(usize::MAX, |offset| offset as usize);
-            Ok((total, all.into_iter().skip(skipped).take(per_page).collect()))
+            // Beyond the last number there is no page, but still a total.
+            let (offset, limit) = params.offset().map_or((0, 0), |offset| (offset, per_page));
+            let page = view.assistants(user, offset, limit).await?;
+            Ok((page.total, page.assistants))
         }
     }
 }
 
 /// Returns all assistants.
-///
-/// # Errors
-/// 422 if there are too many for one response.
-fn unpaged(assistants: &[Assistant]) -> Result<Response> {
-    if assistants.len() > MAX_UNPAGED as usize {
-        return Err(too_many());
-    }
+fn unpaged(assistants: &[Assistant]) -> Response {
     let mut out = b"[".to_vec();
     json_body::write_assistants(&mut out, assistants);
     out.push(b']');
-    Ok(json_body::ok(out))
+    json_body::ok(out)
 }
 
 fn too_many() -> ApiError {

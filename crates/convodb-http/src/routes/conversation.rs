@@ -11,7 +11,9 @@ use convodb::{
     Transaction, UserId,
 };
 use convodb_json::AssistantNames;
-use convodb_service::{RemoteView, Source, View, Write as StoreWrite, Written};
+use convodb_service::{
+    ConversationHistory, RemoteView, Source, View, Write as StoreWrite, Written,
+};
 use uuid::Uuid;
 
 use crate::body::{ConversationPatch, NewConversation, RequestBody};
@@ -84,14 +86,13 @@ async fn read_whole(
     id: ConversationId,
     params: Option<HistoryParams>,
 ) -> Result<Response> {
-    let found = remote.history(user, id).await?;
-    let (conversation, messages) = found.ok_or(Error::ConversationNotFound)?;
+    let found = remote.history(user, id).await?.ok_or(Error::ConversationNotFound)?;
+    let ConversationHistory { conversation, assistant_name, messages } = found;
     let stored = u32::try_from(messages.len()).unwrap_or(u32::MAX);
     let page = params.map(|params| HistoryPage::of(params, stored));
     let (skipped, len) = page.map_or((0, stored), |page| (page.skipped, page.len));
     let shown = messages.iter().skip(skipped as usize).take(len as usize);
-    let read = remote.assistant_names(user, vec![conversation.assistant]).await?;
-    let mut names = AssistantNames::known(read);
+    let mut names = AssistantNames::known([(conversation.assistant, assistant_name)]);
     let end = json_body::after_history(&conversation, page.as_ref(), &mut names)?;
     Ok(history::whole(shown, end))
 }

@@ -21,8 +21,8 @@ use tokio::time::Instant;
 use crate::error::{ApiError, Dialect, Result};
 use crate::middleware::caller::Caller;
 use crate::response::compression::IsCompressed;
-use crate::response::{json_body, names};
-use crate::routes::feed::Follower;
+use crate::response::json_body;
+use crate::routes::feed::{Follower, Part};
 use crate::state::Service;
 
 /// How long a client should wait before it connects again, in milliseconds.
@@ -121,17 +121,16 @@ impl<W: WriteEvent> Events<W> {
 
     /// Reads the next part, and returns its event if it has one.
     async fn read(&mut self) -> Result<Option<Bytes>> {
-        let (part, view) = self.follower.read().await?;
+        let Part { changes, mut names, view } = self.follower.read().await?;
         let begins = self.state == State::Begins;
-        self.state = if part.has_more { State::HasMore } else { State::Waiting };
-        if part.changes.is_empty() && !begins {
+        self.state = if changes.has_more { State::HasMore } else { State::Waiting };
+        if changes.changes.is_empty() && !begins {
             return Ok(None);
         }
-        let mut names = names::names_of_changes(&view, self.follower.user(), &part).await?;
-        let data = (self.write)(&part, &view, &mut names)?;
+        let data = (self.write)(&changes, &view, &mut names)?;
         let mut event = Vec::with_capacity(data.len() + 160);
         json::raw(&mut event, "id: ");
-        json::raw(&mut event, &view.seal_change_cursor(&part.next_cursor));
+        json::raw(&mut event, &view.seal_change_cursor(&changes.next_cursor));
         json::raw(&mut event, "\ndata: ");
         // Line breaks of JSON are between its values alone, where a space means the same.
         let without_breaks = |byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };

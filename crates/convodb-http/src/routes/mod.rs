@@ -30,6 +30,7 @@ use tower_service::Service as TowerService;
 
 use crate::error::ApiError;
 use crate::extract::cached_get::KnownResponsesLayer;
+use crate::extract::recalled_token::with_recalled_token;
 use crate::middleware::caller::CallerLayer;
 use crate::middleware::cors;
 use crate::middleware::envelope::EnvelopeLayer;
@@ -75,6 +76,10 @@ fn finish(mut router: Router<Service>, service: Service) -> Router {
         router = router.merge(console::router(&service));
     } else if service.source().embedded().is_none() {
         router = router.merge(console::absent());
+    }
+    if service.source().embedded().is_none() {
+        let recalled = middleware::from_fn_with_state(service.clone(), with_recalled_token);
+        router = router.layer(recalled);
     }
     router = router.layer(CallerLayer(service.bytes().clone()));
     if service.has_rate_limit() {

@@ -1,7 +1,6 @@
 //! Servers that accept connections and do not answer: every call ends in its time.
 
 use std::future::Future;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,105 +9,15 @@ use convodb::{
     StatsRequest, Store, Timestamp, UserId,
 };
 use convodb_postgres::{Cluster, ClusterOptions, Error, Write, Written};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::watch;
-use tokio_postgres::Config;
-use tokio_postgres::config::Host;
 use uuid::Uuid;
 
-use crate::{empty_schema, url};
+use crate::empty_schema;
+use crate::proxy::Proxy;
 
 /// The timeout of reads and of writes in these tests, and how much later a call may end: the machine
 /// is shared.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 const LATE: Duration = Duration::from_secs(3);
-
-/// A proxy of the server, which can be frozen: it still accepts, and passes nothing on.
-struct Proxy {
-    port: u16,
-    frozen: watch::Sender<bool>,
-}
-
-impl Proxy {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (frozen, state) = watch::channel(false);
-        tokio::spawn(async move {
-            loop {
-                let (client, _) = listener.accept().await.unwrap();
-                tokio::spawn(pass_on(client, state.clone()));
-            }
-        });
-        Self { port, frozen }
-    }
-
-    fn freeze(&self, frozen: bool) {
-        self.frozen.send_replace(frozen);
-    }
-
-    /// A URL of the proxy, and of the server itself after it if `also_server`.
-    fn url(&self, also_server: bool) -> String {
-        let config = Config::from_str(&url()).unwrap();
-        let (host, port) = server(&config);
-        let (user, database) = (config.get_user().unwrap(), config.get_dbname().unwrap());
-        let (mut hosts, mut ports) = ("127.0.0.1".to_owned(), self.port.to_string());
-        if also_server {
-            hosts = format!("{hosts},{host}");
-            ports = format!("{ports},{port}");
-        }
-        format!("host={hosts} port={ports} user={user} dbname={database} connect_timeout=1")
-    }
-}
-
-/// The host and port of the server.
-fn server(config: &Config) -> (String, u16) {
-    let host = match &config.get_hosts()[0] {
-        Host::Tcp(host) => host.clone(),
-        Host::Unix(path) => path.display().to_string(),
-    };
-    (host, config.get_ports().first().copied().unwrap_or(5432))
-}
-
-async fn pass_on(client: TcpStream, state: watch::Receiver<bool>) {
-    let (host, port) = server(&Config::from_str(&url()).unwrap());
-    if host.starts_with('/') {
-        let server = UnixStream::connect(format!("{host}/.s.PGSQL.{port}")).await.unwrap();
-        join(client, server, state).await;
-    } else {
-        let server = TcpStream::connect((host, port)).await.unwrap();
-        join(client, server, state).await;
-    }
-}
-
-async fn join<S: AsyncRead + AsyncWrite>(
-    client: TcpStream,
-    server: S,
-    state: watch::Receiver<bool>,
-) {
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = tokio::io::split(server);
-    tokio::join!(copy(from_client, to_server, state.clone()), copy(from_server, to_client, state));
-}
-
-/// Passes bytes on while the proxy is not frozen, until one side closes.
-async fn copy(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    mut state: watch::Receiver<bool>,
-) {
-    let mut bytes = [0; 8 << 10];
-    while let Ok(length @ 1..) = from.read(&mut bytes).await {
-        if state.wait_for(|frozen| !frozen).await.is_err() {
-            return;
-        }
-        if to.write_all(&bytes[..length]).await.is_err() {
-            return;
-        }
-    }
-    let _ = to.shutdown().await;
-}
 
 fn insert(number: u128) -> Write {
     let at = Timestamp::from_millis(1_737_800_000_000).unwrap();

@@ -15,6 +15,7 @@ mod frozen;
 mod health;
 mod http;
 mod plans;
+mod proxy;
 mod replica;
 #[cfg(feature = "tls")]
 mod tls;

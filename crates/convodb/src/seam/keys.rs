@@ -116,7 +116,7 @@ impl fmt::Debug for Keys {
 }
 
 /// What is stored of an access token that a client may use.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredAccess {
     /// The SHA-256 of the token.
     pub digest: [u8; 32],

@@ -47,9 +47,9 @@ pub(super) async fn live(
     query.finish()?;
     let last = last_event_id(&headers)?.or(after.as_deref());
     let params = params::change_events("cursor=now", last, user, &view)?;
-    drop(view);
     let place = Some(service.event_stream_permit(user)?);
-    let follower = Follower::new(&service, authority, user, params.since, params.size, place);
+    let from = (params.since, params.size);
+    let follower = Follower::new(&service, (authority, view), user, from, place);
     let write = move |part: &Changes, view: &View, _: &mut AssistantNames| {
         let snapshot = view.snapshot().ok_or_else(|| ApiError::not_served(NotServed::Console))?;
         let page = snapshot.list(user, &request)?;

@@ -205,7 +205,7 @@ impl Drop for Both {
 }
 
 /// A server on a free port, as long as the runtime lasts.
-fn serving(runtime: &Runtime, source: impl Into<Source>) -> SocketAddr {
+pub(crate) fn serving(runtime: &Runtime, source: impl Into<Source>) -> SocketAddr {
     serving_with(runtime, source, Limits::default())
 }
 
