@@ -10,7 +10,7 @@ use convodb::Quota;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::{Host, TargetSessionAttrs};
-use tokio_postgres::{Client, Config, Socket};
+use tokio_postgres::{CancelToken, Client, Config, Socket};
 
 use crate::error::{Error, Result, chain, is_of_connection};
 use crate::tls::{Encryption, MakeTls, TlsStream, make_tls, split_url};
@@ -140,7 +140,8 @@ impl ClusterOptions {
     }
 
     /// Opens at most this number of connections for writing, at least 1: each commits the waiting
-    /// writes of one user at a time.
+    /// writes of one user at a time. Writes that make no progress, as of a user whose data is locked,
+    /// hold at most a quarter of them, at least 1; with a single connection, they hold up all others.
     ///
     /// # Errors
     /// [`Error::Option`] for 0.
@@ -259,6 +260,16 @@ impl Connector {
             }
         }
         Err(Error::Unavailable(faults.join("; ")))
+    }
+}
+
+impl Connector {
+    /// Asks a server to cancel what one of its sessions does. Whether it did is not known.
+    pub(crate) async fn cancel(&self, session: &CancelToken) {
+        let cancelled = session.cancel_query(MakeTls::clone(&self.tls));
+        if let Ok(Err(error)) = timeout(self.timeout, cancelled).await {
+            tracing::debug!(cause = %chain(&error), "a statement could not be cancelled");
+        }
     }
 }
 

@@ -248,6 +248,11 @@ impl Remote for Cluster {
                 metrics.lost_connections,
             ),
             counter(
+                "database_stalled",
+                "Transactions that made no progress and gave their connection up to other users",
+                metrics.stalled,
+            ),
+            counter(
                 "database_doubts_landed",
                 "Commits in doubt that turned out to be done",
                 metrics.doubts_landed,

@@ -8,12 +8,16 @@
 //! What fails before flight 2 is sent is not written, and runs again. A connection that fails
 //! afterwards leaves it in doubt: the lock of the user's head waits for a commit that still runs, and
 //! then the random number of the group, its origin, is stored or is not. A commit is never cancelled.
+//!
+//! An attempt that fails after it made no progress makes its group a suspect: see
+//! [`crate::writes::connection`].
 
 use std::cmp::Ordering;
 use std::time::Duration;
 
 use convodb::UserId;
 use convodb::seam::Keys;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
@@ -21,7 +25,7 @@ use tokio_postgres::error::SqlState;
 use crate::error::{Error, Result, is_of_connection};
 use crate::rows::Columns;
 use crate::writes::changes::commit_commands;
-use crate::writes::connection::WriteConnections;
+use crate::writes::connection::{OnStall, Place, STALL, Unanswered, WriteConnections};
 use crate::writes::group::{Head, Refusal, WriteGroup, WriteRules};
 use crate::writes::lookups::{
     Lookups, decode_assistants, decode_head, decode_state, look_up_assistants, look_up_origin,
@@ -57,6 +61,8 @@ enum Fault {
     Conflict(Error),
     /// Nothing is written, because there is no connection.
     Unavailable(Error),
+    /// Nothing is written: the group has given its connection up to those that make progress.
+    Stalled,
     /// The group may be written.
     InDoubt(Box<Doubt>),
 }
@@ -86,9 +92,9 @@ impl GroupContext<'_> {
         deadline: Instant,
     ) -> Replies {
         let all = |error: Error| writes.iter().map(|_| Err(error.clone())).collect();
-        let (mut attempts, mut conflicts) = (0, 0);
+        let (mut attempts, mut conflicts, mut is_suspect) = (0, 0, false);
         loop {
-            match self.attempt(user, writes, deadline).await {
+            match self.attempt(user, writes, deadline, &mut is_suspect).await {
                 Ok(replies) => return replies,
                 Err(Fault::Refused(error)) => return all(error),
                 Err(Fault::Conflict(error)) if conflicts == MAX_CONFLICTS => return all(error),
@@ -101,6 +107,7 @@ impl GroupContext<'_> {
                     self.connections.discard_idle();
                     tracing::warn!(%error, "a group of writes lost its connection");
                 }
+                Err(Fault::Stalled) => WriteCounters::add(&self.counters.stalled),
                 Err(Fault::InDoubt(doubt)) => match self.resolve(user, &doubt, deadline).await {
                     Resolution::Landed => {
                         WriteCounters::add(&self.counters.doubts_landed);
@@ -122,21 +129,43 @@ impl GroupContext<'_> {
         }
     }
 
-    /// Runs the group once.
+    /// Runs the group once, which becomes a suspect if it fails without progress.
     async fn attempt(
         &self,
         user: UserId,
         writes: &[&WriteRequest],
         deadline: Instant,
+        is_suspect: &mut bool,
     ) -> Result<Replies, Fault> {
-        let late = |_| Fault::Unavailable(Error::TimedOut);
-        let lease =
-            timeout_at(end_of_flight(deadline), self.connections.acquire()).await.map_err(late)?;
+        // Suspects wait in order, as long as they have time.
+        let place = match *is_suspect {
+            true => timeout_at(deadline, self.connections.place(true))
+                .await
+                .map_err(|_| Fault::Refused(Error::TimedOut))?,
+            false => timeout_at(end_of_flight(deadline), self.connections.place(false))
+                .await
+                .map_err(late)?,
+        };
+        let place = place.map_err(Fault::unwritten)?;
+        let since = place.since();
+        let done = self.attempt_with(place, user, writes, deadline).await;
+        *is_suspect |= done.is_err() && since.elapsed() >= STALL;
+        done
+    }
+
+    async fn attempt_with(
+        &self,
+        place: Place<'_>,
+        user: UserId,
+        writes: &[&WriteRequest],
+        deadline: Instant,
+    ) -> Result<Replies, Fault> {
+        let lease = timeout_at(end_of_flight(deadline), place.connect()).await.map_err(late)?;
         let lease = lease.map_err(Fault::unwritten)?;
         let mut lookups = Lookups::of(user, writes.iter().copied());
         let commands = lookups.commands(user).map_err(Fault::Refused)?;
         let found =
-            timeout_at(end_of_flight(deadline), lease.flight(&commands)).await.map_err(late)?;
+            lease.flight_until(end_of_flight(deadline), &commands, OnStall::Abandon).await?;
         let found = found.into_iter().collect::<Result<Vec<_>, _>>();
         let found = found.map_err(|error| Fault::unwritten(error.into()))?;
         let mut state = decode_state(&commands, &found, &lookups).map_err(Fault::Refused)?;
@@ -149,9 +178,8 @@ impl GroupContext<'_> {
             // Changes have chosen assistants that no write names.
             lookups.assistants = unknown;
             let command = look_up_assistants(user, &lookups.assistants).map_err(Fault::Refused)?;
-            let found = timeout_at(end_of_flight(deadline), lease.flight(&[command]))
-                .await
-                .map_err(late)?;
+            let found =
+                lease.flight_until(end_of_flight(deadline), &[command], OnStall::Abandon).await?;
             for rows in found {
                 let rows = rows.map_err(|error| Fault::unwritten(error.into()))?;
                 let decoded = decode_assistants(&rows, &lookups.assistants, &mut state);
@@ -175,7 +203,7 @@ impl GroupContext<'_> {
         let commands = commands.map_err(Fault::Refused)?;
         lease.take_warning();
         let doubt = |replies| Fault::InDoubt(Box::new(Doubt { heads, origin, replies }));
-        match timeout_at(end_of_flight(deadline), lease.flight(&commands)).await {
+        match lease.flight_until(end_of_flight(deadline), &commands, OnStall::Wait).await {
             Err(_) => Err(doubt(replies)),
             Ok(results) => match ending(results) {
                 Ending::Committed if !lease.take_warning() => {
@@ -205,7 +233,8 @@ impl GroupContext<'_> {
     /// Locks the user's head and looks for the group; `None` if the connection fails.
     async fn look_up(&self, user: UserId, doubt: &Doubt) -> Option<Resolution> {
         let (before, _) = doubt.heads;
-        let lease = self.connections.acquire().await.ok()?;
+        // A doubt does not wait behind suspects: there are no more than groups that were committed.
+        let lease = self.connections.place(false).await.ok()?.connect().await.ok()?;
         lease.take_warning();
         let commands = look_up_origin(user, before.last_change + 1).ok()?;
         let found = lease.flight(&commands).await;
@@ -248,6 +277,20 @@ impl Doubt {
             },
         }
     }
+}
+
+impl From<Unanswered> for Fault {
+    /// Of a flight before the commit.
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::TimedOut => Self::Unavailable(Error::TimedOut),
+            Unanswered::Stalled => Self::Stalled,
+        }
+    }
+}
+
+fn late(_: Elapsed) -> Fault {
+    Fault::Unavailable(Error::TimedOut)
 }
 
 impl Fault {

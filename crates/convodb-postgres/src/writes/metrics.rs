@@ -14,6 +14,8 @@ pub struct WriteMetrics {
     pub conflicts: u64,
     /// How often a group lost its connection, or got none, before its commit was sent.
     pub lost_connections: u64,
+    /// How often a group made no progress and gave its connection up to the writes of other users.
+    pub stalled: u64,
     /// How often a commit was in doubt and turned out to be done.
     pub doubts_landed: u64,
     /// How often a commit was in doubt and turned out not to be done; the group ran again.
@@ -29,6 +31,7 @@ pub(crate) struct WriteCounters {
     pub(crate) groups: AtomicU64,
     pub(crate) conflicts: AtomicU64,
     pub(crate) lost_connections: AtomicU64,
+    pub(crate) stalled: AtomicU64,
     pub(crate) doubts_landed: AtomicU64,
     pub(crate) doubts_not_written: AtomicU64,
     pub(crate) doubts_unknown: AtomicU64,
@@ -46,6 +49,7 @@ impl WriteCounters {
             groups: read(&self.groups),
             conflicts: read(&self.conflicts),
             lost_connections: read(&self.lost_connections),
+            stalled: read(&self.stalled),
             doubts_landed: read(&self.doubts_landed),
             doubts_not_written: read(&self.doubts_not_written),
             doubts_unknown: read(&self.doubts_unknown),

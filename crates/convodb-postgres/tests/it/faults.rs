@@ -257,7 +257,7 @@ async fn a_commit_without_its_standby_is_not_acknowledged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_past_its_deadline_says_whether_it_may_be_stored() {
     let (options, user) = created("faults_deadline", &url()).await;
-    let options = options.write_timeout(Duration::from_millis(700));
+    let options = options.write_timeout(Duration::from_millis(1500));
     let cluster = Cluster::open(&options).await.unwrap();
     cluster.write(user, insert(1)).await.unwrap();
     // Another session holds the user's head, so the first flight waits.

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod accounts;
+mod bulkhead;
 mod damage;
 mod differential;
 mod erasure;
