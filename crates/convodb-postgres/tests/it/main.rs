@@ -17,6 +17,7 @@ mod health;
 mod http;
 mod plans;
 mod proxy;
+mod reads;
 mod replica;
 #[cfg(feature = "tls")]
 mod tls;
