@@ -166,9 +166,11 @@ inputs! {
     cold_reads: 17.0 NotNegative "", "Disk reads of such a page", "a page of 15: 17 entries, docs/postgres.md";
     failover_s: 20.0 Positive "s", "A failover", "prototype, 19.9 to 22.1 s";
     failed_attempt_s: 1.0 Positive "s", "An attempt to connect to a shard that is down", "connect_timeout of 1 s";
+    stall_s: 0.1 Positive "s", "An attempt without an answer, until it makes no progress", "STALL of convodb-postgres";
     move_s: 0.38 Positive "s", "Writes wait at the end of a shard move", "prototype, Citus, p99";
     move_rate: 50.0 Positive "MB/s", "Rate of a shard move", "assumed";
     write_connections: 16.0 Count "", "Connections for writes of a server process", "ClusterOptions";
+    stalled_connections: 4.0 Count "", "Of these, for attempts that make no progress", "a quarter, ClusterOptions::write_connections";
     write_timeout_s: 30.0 Positive "s", "Time of a write", "ClusterOptions::write_timeout";
     request_ms: 0.1 NotNegative "ms", "Processor time of a request in the HTTP server", "docs/benchmarks.md, 97,000 instructions a page";
 
@@ -261,6 +263,7 @@ impl Inputs {
             max_waiting: LANE.1,
             timeout: self.write_timeout_s,
             failed_attempt: self.failed_attempt_s,
+            stall: self.stall_s,
             checkpoint_cpu: 0.0,
             checkpoint_every: 0.0,
         }

@@ -138,6 +138,7 @@ fn simulate(inputs: &Inputs, arrangement: &Arrangement, seed: u64) -> Outcome {
         lanes,
         pools: servers,
         connections: crate::plan::whole(inputs.write_connections),
+        stalled_connections: 0,
     };
     run(&system, &load, &[], SECONDS, seed)
 }

@@ -156,6 +156,7 @@ impl Report {
         for (plan, simulated) in self.simulated() {
             let faults = [
                 ("failover", simulated.failover),
+                ("failover, without the limit", simulated.failover_unlimited),
                 ("failover, connections by shard", simulated.failover_apart),
                 ("shard move", simulated.shard_move),
             ];

@@ -31,6 +31,8 @@ pub struct Simulated {
     pub imbalance: (f64, f64),
     /// A failover at the peak of the shard that has the largest user; none for a file.
     pub failover: Option<Disturbed>,
+    /// The same, if attempts without progress could take all connections; none without another shard.
+    pub failover_unlimited: Option<Disturbed>,
     /// The same, if each shard had connections of its own; none without another shard.
     pub failover_apart: Option<Disturbed>,
     /// The end of a move of that shard's users; none without another shard.
@@ -85,6 +87,8 @@ pub fn simulate(inputs: &Inputs, plan: &Plan, seed: u64) -> Simulated {
         group: peak.group_size(),
         imbalance,
         failover: is_cluster.then(|| failover(&system)),
+        failover_unlimited: has_others
+            .then(|| failover(&System { stalled_connections: 0, ..system.clone() })),
         failover_apart: has_others.then(|| failover(&apart(&system))),
         shard_move: has_others.then(|| with_fault(&system, FaultKind::Move, inputs.move_s)),
     }
@@ -108,6 +112,7 @@ fn system(inputs: &Inputs, plan: &Plan, places: &[usize]) -> System {
         lanes,
         pools,
         connections: whole(inputs.write_connections),
+        stalled_connections: whole(inputs.stalled_connections),
     }
 }
 
@@ -120,6 +125,7 @@ fn apart(system: &System) -> System {
         lanes: system.lanes.iter().map(lane).collect(),
         pools: system.pools * system.shards,
         connections: (system.connections / system.shards).max(2),
+        stalled_connections: 0,
         ..system.clone()
     }
 }
@@ -180,6 +186,7 @@ pub fn largest_user(inputs: &Inputs, deployment: Deployment, seed: u64) -> Large
         lanes: vec![Lane { user: 0, pool: 0 }],
         pools: 1,
         connections: whole(inputs.write_connections),
+        stalled_connections: 0,
     };
     let at = |writes: f64| {
         let load = Load::Open { writes, pages: 0.0, weights: vec![1.0] };

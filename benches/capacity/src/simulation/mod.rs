@@ -4,6 +4,9 @@
 //! A group takes the writes that wait in its lane, then a connection, then the user's lock, then a
 //! core, and waits for the commit. It holds connection and lock until then. A page takes a core. The
 //! same inputs and seed give the same results.
+//!
+//! An attempt at a shard that is down gives its connection up after a while, unless it is one of the
+//! few that may go on, and from then on waits for a place among these.
 
 mod event_queue;
 mod outcome;
@@ -53,8 +56,12 @@ enum Event {
         lane: usize,
         epoch: u32,
     },
+    /// An attempt has made no progress for a while.
+    Stalled(usize),
     AttemptFailed(usize),
     Retry(usize),
+    /// A lane has a place among those without progress.
+    Placed(usize),
     /// A lane has a connection, or its user's lock.
     Connected(usize),
     Locked(usize),
@@ -88,6 +95,10 @@ struct LaneState {
     group: Vec<Nanos>,
     attempts: i32,
     runs: bool,
+    /// Whether the group has failed without progress.
+    is_suspect: bool,
+    /// Whether it has a place among those without progress.
+    is_placed: bool,
 }
 
 /// Something that a bounded number holds, in order of arrival: connections, or a lock.
@@ -134,6 +145,8 @@ struct Simulation<'s> {
     lanes: Vec<LaneState>,
     locks: Vec<Permits>,
     pools: Vec<Permits>,
+    /// The places of attempts without progress, of each pool.
+    places: Vec<Permits>,
     measured: (Nanos, Nanos),
     outcomes: Vec<ShardOutcome>,
     groups: u64,
@@ -171,6 +184,7 @@ impl<'s> Simulation<'s> {
             lanes: vec![LaneState::default(); system.lanes.len()],
             locks: vec![Permits::new(1); system.users.len()],
             pools: vec![Permits::new(system.connections); system.pools],
+            places: vec![Permits::new(system.stalled_connections); system.pools],
             measured: (nanos(duration * WARM_UP), nanos(duration)),
             outcomes: vec![ShardOutcome::default(); system.shards],
             groups: 0,
@@ -220,13 +234,29 @@ impl<'s> Simulation<'s> {
                 let is_lost = epoch != self.shards[self.shard_of(lane)].epoch;
                 if is_lost { self.fail(lane) } else { self.committed(lane) }
             }
+            Event::Stalled(lane) => {
+                let Service { stall, failed_attempt, .. } = self.system.service;
+                let places = &mut self.places[self.system.lanes[lane].pool];
+                self.lanes[lane].is_suspect = true;
+                if places.free > 0 {
+                    places.free -= 1;
+                    self.lanes[lane].is_placed = true;
+                    self.after(failed_attempt - stall, Event::AttemptFailed(lane));
+                } else {
+                    self.handle(Event::AttemptFailed(lane));
+                }
+            }
             Event::AttemptFailed(lane) => {
                 self.release_connection(lane);
                 let pause = PAUSE.0 * 2_f64.powi(self.lanes[lane].attempts.min(6));
                 self.lanes[lane].attempts += 1;
                 self.after(pause.min(PAUSE.1), Event::Retry(lane));
             }
-            Event::Retry(lane) => self.acquire_connection(lane),
+            Event::Retry(lane) => self.acquire_place(lane),
+            Event::Placed(lane) => {
+                self.lanes[lane].is_placed = true;
+                self.acquire_connection(lane);
+            }
             Event::Connected(lane) => self.connected(lane),
             Event::Locked(lane) => self.execute(lane),
             Event::Checkpoint(shard) => {
@@ -330,6 +360,7 @@ impl<'s> Simulation<'s> {
         let size = state.waiting.len().min(self.system.service.max_group);
         state.group = state.waiting.drain(..size).collect();
         state.attempts = 0;
+        state.is_suspect = false;
         state.runs = size > 0;
         if state.runs {
             self.acquire_connection(lane);
@@ -360,7 +391,23 @@ impl<'s> Simulation<'s> {
         }
     }
 
+    /// Takes a connection, after a place among those without progress if the group is a suspect.
+    fn acquire_place(&mut self, lane: usize) {
+        let is_limited = self.system.stalled_connections > 0;
+        if !is_limited || !self.lanes[lane].is_suspect {
+            self.acquire_connection(lane);
+        } else if self.places[self.system.lanes[lane].pool].acquire(lane) {
+            self.handle(Event::Placed(lane));
+        }
+    }
+
     fn release_connection(&mut self, lane: usize) {
+        let pool = self.system.lanes[lane].pool;
+        if std::mem::take(&mut self.lanes[lane].is_placed)
+            && let Some(next) = self.places[pool].release()
+        {
+            self.after(0.0, Event::Placed(next));
+        }
         if let Some(next) = self.pools[self.system.lanes[lane].pool].release() {
             self.after(0.0, Event::Connected(next));
         }
@@ -376,7 +423,7 @@ impl<'s> Simulation<'s> {
             self.release_connection(lane);
             self.start_group(lane);
         } else if self.shards[self.shard_of(lane)].is_down {
-            self.after(self.system.service.failed_attempt, Event::AttemptFailed(lane));
+            self.attempt_in_vain(lane);
         } else if self.locks[self.system.lanes[lane].user].acquire(lane) {
             self.execute(lane);
         }
@@ -472,7 +519,18 @@ impl<'s> Simulation<'s> {
     /// A group whose shard went down: it is attempted again.
     fn fail(&mut self, lane: usize) {
         self.release_lock(lane);
-        self.after(self.system.service.failed_attempt, Event::AttemptFailed(lane));
+        self.attempt_in_vain(lane);
+    }
+
+    /// An attempt at a shard that is down.
+    fn attempt_in_vain(&mut self, lane: usize) {
+        let Service { stall, failed_attempt, .. } = self.system.service;
+        let is_limited = self.system.stalled_connections > 0 && !self.lanes[lane].is_placed;
+        if is_limited && stall < failed_attempt {
+            self.after(stall, Event::Stalled(lane));
+        } else {
+            self.after(failed_attempt, Event::AttemptFailed(lane));
+        }
     }
 
     fn release_lock(&mut self, lane: usize) {

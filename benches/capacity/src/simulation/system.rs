@@ -25,8 +25,10 @@ pub struct Service {
     pub max_waiting: usize,
     /// Time after which a write that is not committed fails, in seconds.
     pub timeout: f64,
-    /// Time that an attempt occupies its connection while its shard is down, in seconds.
+    /// Time that an attempt takes while its shard is down, in seconds.
     pub failed_attempt: f64,
+    /// Time after which an attempt that is not answered makes no progress, in seconds.
+    pub stall: f64,
     /// Processor time that a checkpoint takes for each write since the one before, in seconds.
     pub checkpoint_cpu: f64,
     /// Time between two checkpoints, in seconds; 0 for none.
@@ -67,6 +69,8 @@ pub struct System {
     pub pools: usize,
     /// Connections for writes of each pool.
     pub connections: usize,
+    /// Of these, those that attempts without progress may occupy: others give theirs up. 0 for all.
+    pub stalled_connections: usize,
 }
 
 /// The requests that arrive.

@@ -16,6 +16,7 @@ const IDLE: Service = Service {
     max_waiting: usize::MAX,
     timeout: 30.0,
     failed_attempt: 1.0,
+    stall: 0.1,
     checkpoint_cpu: 0.0,
     checkpoint_every: 0.0,
 };
@@ -23,7 +24,9 @@ const IDLE: Service = Service {
 /// One shard with a lane for each user.
 fn shard(service: Service, cores: usize, users: usize) -> System {
     let lanes = (0..users).map(|user| Lane { user, pool: 0 }).collect();
-    System { service, shards: 1, cores, users: vec![0; users], lanes, pools: 1, connections: 16 }
+    let (shards, users) = (1, vec![0; users]);
+    let (pools, connections, stalled_connections) = (1, 16, 0);
+    System { service, shards, cores, users, lanes, pools, connections, stalled_connections }
 }
 
 fn open(writes: f64, pages: f64, users: usize) -> Load {
@@ -162,6 +165,8 @@ fn a_shard_that_is_down_takes_the_connections_of_others() {
     };
     let fault = Fault { shard: 0, at: 20.0, seconds: 20.0, kind: FaultKind::Failover };
     let shared = run(&system, &open(200.0, 0.0, 200), &[fault], 90.0, 1);
+    let limited = System { stalled_connections: 4, ..system.clone() };
+    let limited = run(&limited, &open(200.0, 0.0, 200), &[fault], 90.0, 1);
     let apart = System {
         lanes: (0..200).map(|user| Lane { user, pool: user % 2 }).collect(),
         pools: 2,
@@ -170,6 +175,24 @@ fn a_shard_that_is_down_takes_the_connections_of_others() {
     let apart = run(&apart, &open(200.0, 0.0, 200), &[fault], 90.0, 1);
     let p99 = |outcome: &Outcome| outcome.shards[1].writes.quantiles().p99_ms;
     assert!(p99(&shared) > 1_000.0 && p99(&apart) < 2.0, "{} {}", p99(&shared), p99(&apart));
+    // Each of the 100 users gives a connection up once, after 0.1 s, and then waits for one of four.
+    assert!(p99(&limited) < 50.0, "{}", p99(&limited));
+    // They are written when their shard is back.
+    assert_eq!(limited.failed_writes(), 0);
+    let longest = limited.shards[0].writes.quantiles().max_ms;
+    assert!((19_000.0..25_000.0).contains(&longest), "{longest}");
+}
+
+#[test]
+fn attempts_without_progress_share_their_places() {
+    let service = Service { commit_wait: 1e-3, failed_attempt: 5.0, ..IDLE };
+    let system = System { stalled_connections: 2, ..shard(service, 1, 40) };
+    let fault = Fault { shard: 0, at: 20.0, seconds: 12.0, kind: FaultKind::Failover };
+    let outcome = run(&system, &open(40.0, 0.0, 40), &[fault], 90.0, 1);
+    assert_eq!(outcome.failed_writes(), 0);
+    // An attempt that began at the end takes its 5 s; 40 users are then written by two connections.
+    let longest = outcome.writes().max_ms;
+    assert!((12_000.0..18_000.0).contains(&longest), "{longest}");
 }
 
 #[test]

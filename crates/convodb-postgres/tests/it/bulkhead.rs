@@ -73,7 +73,7 @@ async fn waiting(client: &Client, schema: &str) -> u32 {
 #[cfg_attr(not(feature = "server-tests"), ignore = "needs PostgreSQL: run .ci/postgres")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_without_progress_leave_connections_to_the_others() {
-    const WRITES: u128 = 100;
+    const WRITES: u64 = 100;
     let (cluster, users) = created("bulkhead", Duration::from_secs(60)).await;
     let (locked, others) = users.split_at(LOCKED);
     let blocker = hold("bulkhead", locked).await;
@@ -97,7 +97,7 @@ async fn users_without_progress_leave_connections_to_the_others() {
         let (cluster, user) = (cluster.clone(), *user);
         tokio::spawn(async move {
             for number in 1..=WRITES {
-                let written = cluster.write(user, insert(number)).await;
+                let written = cluster.write(user, insert(number.into())).await;
                 assert_eq!(written.unwrap(), Written::Inserted);
             }
         })
@@ -131,7 +131,7 @@ async fn users_without_progress_leave_connections_to_the_others() {
         assert_eq!(written.unwrap().unwrap(), Written::Inserted);
     }
     let metrics = cluster.write_metrics();
-    assert_eq!(metrics.groups as usize, LOCKED + OTHERS * WRITES as usize, "{metrics:?}");
+    assert_eq!(metrics.groups, LOCKED as u64 + OTHERS as u64 * WRITES, "{metrics:?}");
     assert_eq!(metrics.doubts_unknown + metrics.doubts_landed, 0, "{metrics:?}");
 }
 
