@@ -70,7 +70,7 @@ pub const LAYERS: &[LayeredCrate] = &[
     },
     LayeredCrate {
         folder: "crates/convodb-service",
-        layers: &[&["error", "news", "write"], &["remote"], &["view"], &["source"]],
+        layers: &[&["error", "news", "write"], &["access"], &["remote"], &["view"], &["source"]],
     },
     LayeredCrate {
         folder: "crates/convodb-console",
@@ -84,15 +84,24 @@ pub const LAYERS: &[LayeredCrate] = &[
     LayeredCrate {
         folder: "crates/convodb-postgres",
         layers: &[
-            &["copying", "error", "schema", "shape"],
+            &["copying", "error", "read_metrics", "schema", "shape"],
             &["tls", "values"],
             &["page_statement", "rows"],
-            &["conversation_row", "plan_check"],
+            &["conversation_row", "known_tokens", "plan_check"],
             &["connection", "import", "verify"],
             &["pool", "snapshot_connection", "writes"],
             &["news"],
             &["cluster"],
-            &["accounts", "cluster_writes", "count", "explain", "health", "list_export"],
+            &[
+                "accounts",
+                "cluster_writes",
+                "conversations",
+                "count",
+                "explain",
+                "feed",
+                "health",
+                "list_export",
+            ],
             &["erasure", "expiry", "export", "requests"],
             &["remote"],
         ],

@@ -77,6 +77,6 @@ pub use crate::verify::{Finding, VerifyReport};
 pub use crate::writes::metrics::WriteMetrics;
 pub use convodb_json::Messages;
 pub use convodb_service::{
-    AssistantPage, ConversationChange, ExportItem, Idempotent, Write, WriteAuthority, WriteResponse,
-    Written,
+    AssistantPage, ConversationChange, ExportItem, Idempotent, Write, WriteAuthority,
+    WriteResponse, Written,
 };

@@ -22,8 +22,8 @@ pub use crate::access::{ReadAccess, RecallState, RecalledAccess};
 pub use crate::error::{Error, Result};
 pub use crate::news::News;
 pub use crate::remote::{
-    Account, AssistantPage, BoxFuture, ConversationHistory, ExportItem, Followed, ListReader, Listed,
-    Remote, RemoteCounter,
+    Account, AssistantPage, BoxFuture, ConversationHistory, ExportItem, Followed, ListReader,
+    Listed, Remote, RemoteCounter,
 };
 pub use crate::source::Source;
 pub use crate::view::{RemoteView, View};

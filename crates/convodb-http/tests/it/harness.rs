@@ -8,12 +8,13 @@ use std::thread::{self, JoinHandle};
 use convodb::{
     AssistantId, Channel, Contact, Conversation, ConversationId, Store, Timestamp, UserId,
 };
-use convodb_http::{Config, serve};
+use convodb_http::Config;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::backend;
 use crate::client::{Response, send};
 
 pub(crate) const LIST: &str = "/api/user/conversations";
@@ -35,7 +36,7 @@ impl Server {
         let stopped = async {
             let _ = stopped.await;
         };
-        let served = serve(store.clone(), listener, config, stopped);
+        let served = backend::serve(store.clone(), listener, config, stopped);
         let thread = thread::spawn(move || runtime.block_on(served));
         Self { address, stop: Some(stop), thread: Some(thread) }
     }

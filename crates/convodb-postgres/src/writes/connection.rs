@@ -184,7 +184,7 @@ impl Lease<'_> {
         })
     }
 
-    /// Asks the server to end what it does, of which it would not learn that nobody waits for it.
+    /// Asks the server to end what it does: it does not notice that nobody waits for it any more.
     fn cancel(&self) {
         let (connector, cancel) =
             (self.place.connections.connector.clone(), self.connection.cancel.clone());

@@ -35,7 +35,7 @@ fn bot() -> AssistantId {
 /// A store with users, in an empty schema.
 async fn created(schema: &str, write_timeout: Duration) -> (Cluster, Vec<UserId>) {
     drop(empty_schema(schema).await);
-    // The name tells the sessions from those of other tests.
+    // The name distinguishes the sessions from those of other tests.
     let url = format!("{} application_name={schema}", url());
     let options = ClusterOptions::new(&url).unwrap().schema(schema).unwrap();
     let options = options.connections(2).unwrap().write_connections(CONNECTIONS).unwrap();
