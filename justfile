@@ -81,6 +81,10 @@ postgres:
 cluster *options:
     .ci/cluster {{options}}
 
+# Measure pages and writes of a file, of PostgreSQL and of three nodes side by side, as root: `just cluster-bench --json`.
+cluster-bench *options:
+    .ci/cluster --compare {{options}}
+
 # Run clients that were written elsewhere against the server (needs python3, node, PyPI, npm and Debian's packages).
 clients:
     .ci/clients

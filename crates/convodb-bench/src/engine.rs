@@ -54,6 +54,19 @@ pub struct FoundPage {
     pub more: bool,
 }
 
+impl FoundPage {
+    /// A page of convodb.
+    #[must_use]
+    pub fn of(page: &Page, place: Place<'_>) -> Self {
+        let beyond = match place {
+            Place::First | Place::After(_) => page.next_cursor(),
+            Place::Before(_) => page.prev_cursor(),
+        };
+        let rows = page.conversations().map(|row| Row::from(&row)).collect();
+        Self { rows, more: beyond.is_some() }
+    }
+}
+
 /// What was read for a page.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Visit {
@@ -61,6 +74,15 @@ pub struct Visit {
     pub rows: usize,
     /// What convodb counted; `None` for other engines.
     pub cost: Option<PageCost>,
+}
+
+impl Visit {
+    /// Looks at each field of each row of a page of convodb.
+    #[must_use]
+    pub fn of(page: &Page) -> Self {
+        let rows = page.conversations().map(black_box).count();
+        Self { rows, cost: Some(page.cost()) }
+    }
 }
 
 /// Where pages are in their list, for a report.
@@ -133,18 +155,10 @@ impl Engine for Convodb {
     }
 
     fn visit(&mut self, query: &PageQuery<'_>) -> Result<Visit> {
-        let page = self.read(query)?;
-        let rows = page.conversations().map(black_box).count();
-        Ok(Visit { rows, cost: Some(page.cost()) })
+        Ok(Visit::of(&self.read(query)?))
     }
 
     fn page(&mut self, query: &PageQuery<'_>) -> Result<FoundPage> {
-        let page = self.read(query)?;
-        let beyond = match query.place {
-            Place::First | Place::After(_) => page.next_cursor(),
-            Place::Before(_) => page.prev_cursor(),
-        };
-        let more = beyond.is_some();
-        Ok(FoundPage { rows: page.conversations().map(|row| Row::from(&row)).collect(), more })
+        Ok(FoundPage::of(&self.read(query)?, query.place))
     }
 }

@@ -59,9 +59,29 @@ impl HttpClient {
         target: &str,
         body: Option<(&str, &str)>,
     ) -> io::Result<Response> {
+        self.send(method, target, body, "")
+    }
+
+    /// Sends a `POST` of JSON with an `Idempotency-Key`, and returns the response.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub fn post_once(&mut self, target: &str, key: &str, body: &str) -> io::Result<Response> {
+        let header = format!("Idempotency-Key: {key}\r\n");
+        self.send("POST", target, Some(("application/json", body)), &header)
+    }
+
+    /// Sends a request with further headers, each with its line end.
+    fn send(
+        &mut self,
+        method: &str,
+        target: &str,
+        body: Option<(&str, &str)>,
+        headers: &str,
+    ) -> io::Result<Response> {
         let (content_type, text) = body.unwrap_or(("application/json", ""));
         let request = format!(
-            "{method} {target} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
+            "{method} {target} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n{headers}\
              Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n{text}",
             self.address,
             self.token,

@@ -40,6 +40,16 @@ struct Arguments {
     /// Print the results as JSON, one object per scenario
     #[arg(long)]
     json: bool,
+    /// With `cluster`: measure an embedded store, a PostgreSQL server and the cluster side by side,
+    /// instead of a trial
+    #[cfg(feature = "postgres")]
+    #[arg(long)]
+    compare: bool,
+    /// Number of conversations that are compared
+    #[cfg(feature = "postgres")]
+    #[arg(long, requires = "compare", default_value_t = scenarios::Size::ROWS,
+          value_parser = clap::value_parser!(u64).range(10_000..))]
+    rows: u64,
     /// Task of a subprocess that a scenario starts
     #[arg(long, hide = true, requires = "directory")]
     task: Option<String>,
@@ -53,6 +63,13 @@ fn main() -> ExitCode {
     let out = &mut io::stdout().lock();
     if let (Some(task), Some(directory)) = (&arguments.task, &arguments.directory) {
         return scenarios::run_task(out, &arguments.name, task, directory);
+    }
+    #[cfg(feature = "postgres")]
+    if arguments.compare {
+        return compare(out, &arguments).unwrap_or_else(|error| {
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::FAILURE
+        });
     }
     let result = match arguments.name.as_str() {
         "list" => report::write_list(out, ALL).map(|()| ExitCode::SUCCESS),
@@ -95,4 +112,20 @@ fn run(out: &mut dyn Write, arguments: &Arguments, scenarios: &[Scenario]) -> io
     }
     let passed = outcomes.iter().all(|outcome| outcome.violation.is_none());
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints the comparison of the stores.
+#[cfg(feature = "postgres")]
+fn compare(out: &mut dyn Write, arguments: &Arguments) -> Result<ExitCode, scenario::Violation> {
+    if arguments.name != "cluster" {
+        let _ = writeln!(io::stderr(), "--compare is an option of `cluster`");
+        return Ok(ExitCode::from(2));
+    }
+    let comparison = scenarios::compare(&scenarios::Size::full(arguments.rows))?;
+    if arguments.json {
+        comparison.write_json(out)?;
+    } else {
+        comparison.write_table(out)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -26,6 +26,8 @@ struct Line<'a> {
     seconds: f64,
     counts: &'a BTreeMap<&'static str, u64>,
     figures: &'a BTreeMap<&'static str, f64>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    transcript: &'a [String],
     skipped: Option<&'a str>,
     violation: Option<ViolationLine<'a>>,
 }
@@ -50,6 +52,7 @@ impl<'a> Line<'a> {
             seconds: outcome.took.as_secs_f64(),
             counts: &outcome.counts,
             figures: &outcome.figures,
+            transcript: &outcome.transcript,
             skipped: outcome.skipped.as_deref(),
             violation: violation.map(|found| ViolationLine {
                 seed: found.seed,
@@ -88,7 +91,7 @@ pub(crate) fn write_json(out: &mut dyn Write, outcomes: &[Outcome]) -> io::Resul
     Ok(())
 }
 
-/// Writes a table of the outcomes.
+/// Writes a table of the outcomes, and the transcripts.
 pub(crate) fn write_table(out: &mut dyn Write, outcomes: &[Outcome]) -> io::Result<()> {
     let mut table = empty_table();
     table.set_header(["scenario", "row", "trials", "time", "outcomes", "violations"]);
@@ -106,6 +109,9 @@ pub(crate) fn write_table(out: &mut dyn Write, outcomes: &[Outcome]) -> io::Resu
         ]);
     }
     writeln!(out, "{table}")?;
+    for line in outcomes.iter().flat_map(|outcome| &outcome.transcript) {
+        writeln!(out, "{line}")?;
+    }
     let total = outcomes.iter().map(|outcome| outcome.took).sum();
     writeln!(out, "{} scenarios in {}", outcomes.len(), HumanDuration(total))
 }

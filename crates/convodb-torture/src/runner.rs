@@ -36,6 +36,7 @@ pub(crate) struct Outcome {
     pub(crate) took: Duration,
     pub(crate) counts: BTreeMap<&'static str, u64>,
     pub(crate) figures: BTreeMap<&'static str, f64>,
+    pub(crate) transcript: Vec<String>,
     pub(crate) skipped: Option<String>,
     pub(crate) violation: Option<FailedTrial>,
 }
@@ -63,6 +64,9 @@ impl Outcome {
             let highest = self.figures.entry(what).or_insert(figure);
             *highest = highest.max(figure);
         }
+        if !trial.transcript.is_empty() {
+            self.transcript = trial.transcript;
+        }
         self.skipped = self.skipped.take().or(trial.skipped);
     }
 }
@@ -78,6 +82,7 @@ pub(crate) fn run(scenario: &Scenario, plan: &Plan) -> Outcome {
         took: Duration::ZERO,
         counts: BTreeMap::new(),
         figures: BTreeMap::new(),
+        transcript: Vec::new(),
         skipped: None,
         violation: None,
     });

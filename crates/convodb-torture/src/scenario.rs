@@ -115,6 +115,8 @@ pub(crate) struct Trial {
     pub(crate) counts: BTreeMap<&'static str, u64>,
     /// Measured values. The report has the highest of all trials.
     pub(crate) figures: BTreeMap<&'static str, f64>,
+    /// What happened, for a scenario that shows it. The report has that of the last trial.
+    pub(crate) transcript: Vec<String>,
     /// Why the trial was skipped, if it was.
     pub(crate) skipped: Option<String>,
 }
@@ -127,6 +129,7 @@ impl Trial {
             random: ChaCha8Rng::seed_from_u64(seed),
             counts: BTreeMap::new(),
             figures: BTreeMap::new(),
+            transcript: Vec::new(),
             skipped: None,
         }
     }

@@ -2,9 +2,9 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -37,20 +37,21 @@ impl ServerProcess {
     /// Serves the store at `path`, and waits until the server listens. The command `convodb` must
     /// be in the directory of this executable.
     pub(crate) fn start(path: &Path) -> Result<Self, Violation> {
-        Self::start_with(path, &[])
+        Self::start_with(&[OsStr::new("--db"), path.as_os_str()])
     }
 
     /// [`ServerProcess::start`], with an admin socket at `socket`.
     pub(crate) fn start_with_admin_socket(path: &Path, socket: &Path) -> Result<Self, Violation> {
-        Self::start_with(path, &[OsStr::new("--admin-socket"), socket.as_os_str()])
+        let store = [OsStr::new("--db"), path.as_os_str()];
+        Self::start_with(&[store, [OsStr::new("--admin-socket"), socket.as_os_str()]].concat())
     }
 
-    fn start_with(path: &Path, arguments: &[&OsStr]) -> Result<Self, Violation> {
-        let command = env::current_exe()?.with_file_name("convodb");
+    /// Serves the store that the arguments name, and waits until the server listens.
+    pub(crate) fn start_with(arguments: &[impl AsRef<OsStr>]) -> Result<Self, Violation> {
+        let command = convodb_command()?;
         let began = Instant::now();
         let mut child = Command::new(&command)
-            .args(["serve", "--listen", "127.0.0.1:0", "--log", "error", "--db"])
-            .arg(path)
+            .args(["serve", "--listen", "127.0.0.1:0", "--log", "error"])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -117,6 +118,11 @@ impl ServerProcess {
         ensure(verified.is_clean(), || format!("verify found {:?}", verified.findings))?;
         Ok(store.close()?)
     }
+}
+
+/// The command `convodb`, which must be in the directory of this executable.
+pub(crate) fn convodb_command() -> io::Result<PathBuf> {
+    Ok(env::current_exe()?.with_file_name("convodb"))
 }
 
 impl Drop for ServerProcess {

@@ -25,6 +25,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::scenario::Scenario;
+#[cfg(feature = "postgres")]
+pub(crate) use crate::scenarios::cluster::{Size, compare};
 
 /// All scenarios, in the order in which `all` runs them.
 pub(crate) const ALL: &[Scenario] = &[

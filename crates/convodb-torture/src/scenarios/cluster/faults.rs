@@ -3,31 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Runtime;
-use tokio::time::timeout;
-use tokio_postgres::{Client, NoTls};
-
 use crate::scenario::{Trial, Violation, ensure};
-use crate::scenarios::cluster::nodes::{NODES, Nodes, Part, await_that, url};
-use crate::scenarios::cluster::writers::Writers;
-
-/// The time for writes to be acknowledged again after a fault: the lease of a leader (20 s), its
-/// successor's promotion, and a reconnection, on a machine that others use, too.
-const RESUMPTION: Duration = Duration::from_secs(90);
-/// The time for a statement of the operator.
-const STATEMENT: Duration = Duration::from_secs(20);
-/// The pause between two looks at the cluster.
-const PAUSE: Duration = Duration::from_millis(50);
-/// The number of acknowledged writes by which writes have resumed.
-const RESUMED: usize = 50;
-
-/// A fault: its name in the report, and what inflicts and ends it.
-pub(super) struct Fault {
-    name: &'static str,
-    /// The names of its figures: the longest times without an acknowledged write, and without a read.
-    figures: [&'static str; 2],
-    inflict: fn(&mut Cell, &mut Trial) -> Result<(), Violation>,
-}
+use crate::scenarios::cluster::cell::{Cell, Fault};
+use crate::scenarios::cluster::database_faults::{
+    crash_server, deadlock, fail_serialization, kill_backends, refuse_connections,
+};
+use crate::scenarios::cluster::health::ExpectedHealth;
+use crate::scenarios::cluster::nodes::{NODES, Part};
 
 /// A fault with the names of its figures.
 macro_rules! fault {
@@ -40,12 +22,16 @@ macro_rules! fault {
     };
 }
 
-pub(super) const FAULTS: [Fault; 9] = [
+pub(super) const FAULTS: [Fault; 13] = [
     fault!("no fault", |_, _| {
         thread::sleep(Duration::from_secs(3));
         Ok(())
     }),
     fault!("backends killed", kill_backends),
+    fault!("serialization failures", fail_serialization),
+    fault!("deadlocks", deadlock),
+    fault!("no free connections", refuse_connections),
+    fault!("server crashed", crash_server),
     fault!("leader handed over", hand_over),
     fault!("leader killed", kill_leader),
     fault!("leader frozen", freeze_leader),
@@ -55,88 +41,6 @@ pub(super) const FAULTS: [Fault; 9] = [
     fault!("etcd frozen", freeze_etcd),
 ];
 
-/// The cluster with its clients.
-pub(super) struct Cell {
-    pub(super) nodes: Nodes,
-    pub(super) writers: Writers,
-    pub(super) runtime: Runtime,
-}
-
-impl Cell {
-    /// Runs a fault, waits until the cluster is whole and written to, and reports its figures.
-    pub(super) fn inflict(&mut self, fault: &Fault, trial: &mut Trial) -> Result<(), Violation> {
-        let Fault { name, figures, inflict } = fault;
-        let began = Instant::now();
-        let of_fault = |violation| Violation::new(format!("{name}: {violation}"));
-        inflict(self, trial).map_err(of_fault)?;
-        self.nodes.await_whole(name).map_err(of_fault)?;
-        self.await_writes().map_err(of_fault)?;
-        let (writes, reads) = self.writers.longest_gaps(began);
-        trial.figure(figures[0], writes.as_secs_f64());
-        trial.figure(figures[1], reads.as_secs_f64());
-        trial.count("faults");
-        Ok(())
-    }
-
-    /// Waits until writes are acknowledged.
-    fn await_writes(&self) -> Result<(), Violation> {
-        let before = self.writers.acknowledged();
-        await_that("writes to be acknowledged again", RESUMPTION, PAUSE, || {
-            (self.writers.acknowledged() >= before + RESUMED).then_some(())
-        })
-    }
-
-    /// Runs a statement that returns a number, on the leader.
-    fn number(&self, client: &Client, sql: &str) -> Result<i64, Violation> {
-        let row =
-            self.runtime.block_on(async { timeout(STATEMENT, client.query_one(sql, &[])).await });
-        let row = row.map_err(|_| Violation::new(format!("no answer within 20 s: {sql}")))?;
-        Ok(row?.get(0))
-    }
-
-    /// A connection of the operator to the leader.
-    fn operator(&self) -> Result<Client, Violation> {
-        let leader = format!("{} target_session_attrs=read-write connect_timeout=2", url());
-        self.runtime.block_on(async {
-            let connected = timeout(STATEMENT, tokio_postgres::connect(&leader, NoTls)).await;
-            let (client, connection) =
-                connected.map_err(|_| Violation::new("the leader accepts no connection"))??;
-            tokio::spawn(connection);
-            Ok(client)
-        })
-    }
-}
-
-/// Terminates connections: in the middle of a commit, between the flights of a group, or anywhere.
-fn kill_backends(cell: &mut Cell, trial: &mut Trial) -> Result<(), Violation> {
-    const ROUNDS: usize = 90;
-    let operator = cell.operator()?;
-    for round in 0..ROUNDS {
-        let state = match round % 3 {
-            0 => "query = 'commit' and state = 'active'",
-            1 => "state = 'idle in transaction'",
-            _ => "state <> 'idle'",
-        };
-        let sql = format!(
-            "select count(pg_terminate_backend(pid)) from pg_stat_activity \
-             where application_name = 'convodb' and {state}"
-        );
-        let mut tries = 0;
-        let mut killed = 0;
-        while killed == 0 && tries < 200 {
-            killed = cell.number(&operator, &sql)?;
-            tries += 1;
-        }
-        trial.add("backends killed", killed.unsigned_abs());
-        // The writers write again before the next.
-        let before = cell.writers.acknowledged();
-        await_that("a write after a killed backend", RESUMPTION, PAUSE, || {
-            (cell.writers.acknowledged() > before).then_some(())
-        })?;
-    }
-    Ok(())
-}
-
 /// A planned switchover: the leader ends its connections, and is a standby afterwards.
 fn hand_over(cell: &mut Cell, _: &mut Trial) -> Result<(), Violation> {
     let leader = cell.nodes.leader()?;
@@ -145,11 +49,21 @@ fn hand_over(cell: &mut Cell, _: &mut Trial) -> Result<(), Violation> {
     ensure(successor != leader, || "the leader has not handed over")
 }
 
-/// Kills Patroni and PostgreSQL of the leader; another node takes over.
-fn kill_leader(cell: &mut Cell, _: &mut Trial) -> Result<(), Violation> {
+/// Kills Patroni and PostgreSQL of the leader, while clients of `convodb serve` read and write; another
+/// node takes over, and the clients get to their end.
+fn kill_leader(cell: &mut Cell, trial: &mut Trial) -> Result<(), Violation> {
     let leader = cell.nodes.leader()?;
+    let clients = cell.application.start_clients()?;
+    clients.await_middle()?;
     cell.nodes.signal(leader, Part::Database, "KILL")?;
-    cell.await_other_leader(leader)?;
+    clients.note_kill(leader);
+    cell.application.await_readiness(503)?;
+    let other = cell.await_other_leader(leader)?;
+    clients.note_leader(other);
+    cell.application.await_readiness(200)?;
+    let seen = cell.application.finish(clients)?;
+    trial.add("created over HTTP", seen.created);
+    trial.add("requests repeated over HTTP", seen.repeated);
     cell.nodes.restart(leader)
 }
 
@@ -159,7 +73,7 @@ fn freeze_leader(cell: &mut Cell, _: &mut Trial) -> Result<(), Violation> {
     cell.nodes.signal(leader, Part::Whole, "STOP")?;
     let resumed = cell.await_other_leader(leader);
     cell.nodes.signal(leader, Part::Whole, "CONT")?;
-    resumed
+    resumed.map(|_| ())
 }
 
 /// Cuts the leader off from everything: its packets, and those to it, vanish.
@@ -168,7 +82,7 @@ fn cut_leader_off(cell: &mut Cell, _: &mut Trial) -> Result<(), Violation> {
     cell.nodes.cut_off(leader, true)?;
     let resumed = cell.await_other_leader(leader);
     cell.nodes.cut_off(leader, false)?;
-    resumed
+    resumed.map(|_| ())
 }
 
 /// Cuts the leader off from the other nodes; clients still reach it, and it must acknowledge nothing.
@@ -177,11 +91,11 @@ fn separate_leader(cell: &mut Cell, _: &mut Trial) -> Result<(), Violation> {
     cell.nodes.separate(leader, true)?;
     let resumed = cell.await_other_leader(leader);
     cell.nodes.separate(leader, false)?;
-    resumed
+    resumed.map(|_| ())
 }
 
 /// Kills both standbys for 12 s. Writes wait; an operator cancels the waits, which commits them here
-/// alone; none is acknowledged before a standby is back.
+/// alone; none is acknowledged before a standby is back, or before the operator gives the quorum up.
 fn kill_standbys(cell: &mut Cell, trial: &mut Trial) -> Result<(), Violation> {
     let leader = cell.nodes.leader()?;
     let operator = cell.operator()?;
@@ -196,14 +110,21 @@ fn kill_standbys(cell: &mut Cell, trial: &mut Trial) -> Result<(), Violation> {
                   where application_name = 'convodb' and wait_event = 'SyncRep'";
     let until = Instant::now() + Duration::from_secs(11);
     while Instant::now() < until {
-        let cancelled = cell.number(&operator, cancel)?;
+        let cancelled = operator.number(cancel)?;
         trial.add("commits cancelled", cancelled.unsigned_abs());
         thread::sleep(Duration::from_millis(500));
     }
+    cell.application.await_health(&ExpectedHealth::WAITING)?;
+    cell.application.await_readiness(200)?;
     let acknowledged = cell.writers.acknowledged() - before;
     ensure(acknowledged == 0, || {
         format!("{acknowledged} writes were acknowledged while there was no standby")
     })?;
+    // Turning the strict mode off is not enough: Patroni looks at it when a standby comes or goes.
+    cell.nodes.set_synchronous(false)?;
+    cell.application.await_health(&ExpectedHealth::GIVEN_UP)?;
+    cell.await_writes()?;
+    cell.nodes.set_synchronous(true)?;
     for standby in standbys {
         cell.nodes.restart(standby)?;
     }
@@ -220,14 +141,4 @@ fn freeze_etcd(cell: &mut Cell, _: &mut Trial) -> Result<(), Violation> {
         cell.nodes.signal(node, Part::Etcd, "CONT")?;
     }
     Ok(())
-}
-
-impl Cell {
-    /// Waits until another node is the leader, and is written to.
-    fn await_other_leader(&self, leader: usize) -> Result<(), Violation> {
-        await_that("another node to be the leader", RESUMPTION, PAUSE, || {
-            Nodes::current_leader(Some(leader))
-        })?;
-        self.await_writes()
-    }
 }

@@ -1,13 +1,12 @@
 //! Three nodes, each with etcd, Patroni and PostgreSQL, in network namespaces of one machine.
 //!
 //! A namespace is a machine: it has an address, a link that can be cut, and the processes that are
-//! killed or frozen with it. `.ci/cluster` gives the whole run network, mounts and process ids of its
-//! own, so nothing of it outlives it.
+//! killed or frozen with it.
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -17,11 +16,17 @@ use serde_json::Value as Json;
 use tempfile::TempDir;
 
 use crate::scenario::{Violation, ensure};
+use crate::scenarios::cluster::network::{self, address, find, ip, namespace};
 
 /// The number of nodes.
 pub(super) const NODES: usize = 3;
-/// The user that runs the servers: PostgreSQL refuses root.
-const USER: &str = "postgres";
+/// The settings of each server.
+pub(super) const SETTINGS: [(&str, &str); 4] = [
+    ("max_connections", "100"),
+    ("shared_buffers", "128MB"),
+    ("max_wal_size", "128MB"),
+    ("wal_log_hints", "on"),
+];
 /// The variable by which `.ci/cluster` says that the network is of this run alone.
 const PRIVATE_NETWORK: &str = "CONVODB_TORTURE_PRIVATE_NETWORK";
 /// The time for the cluster to start, and to become whole after a fault.
@@ -67,10 +72,10 @@ pub(super) fn missing() -> Option<String> {
     Some(format!("there is no program {missing}: run .ci/cluster"))
 }
 
-/// The URL of the database, with all nodes.
-pub(super) fn url() -> String {
+/// The URL of the database for a role, with all nodes.
+pub(super) fn url(role: &str) -> String {
     let hosts: Vec<String> = (0..NODES).map(address).collect();
-    format!("host={} user=postgres dbname=postgres", hosts.join(","))
+    format!("postgresql://{role}@{}/postgres", hosts.join(","))
 }
 
 impl Nodes {
@@ -78,21 +83,21 @@ impl Nodes {
     pub(super) fn start() -> Result<Self, Violation> {
         let directory = tempfile::tempdir()?;
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
-        connect_namespaces()?;
+        network::create_bridge()?;
+        (0..NODES).try_for_each(network::connect)?;
         let mut nodes = Self { directory, etcds: Vec::new(), patronis: Vec::new() };
         let peers: Vec<String> =
             (0..NODES).map(|node| format!("node{node}=http://{}:2380", address(node))).collect();
         for node in 0..NODES {
             let home = nodes.home(node);
             fs::create_dir(&home)?;
-            let owner = id_of_user()?;
-            chown(&home, Some(owner), None)?;
+            network::give_to_servers(&home)?;
             fs::write(home.join("patroni.yml"), patroni_settings(node, &home)?)?;
             let (client, peer) = (
                 format!("http://{}:2379", address(node)),
                 format!("http://{}:2380", address(node)),
             );
-            let mut etcd = nodes.command(node, "etcd")?;
+            let mut etcd = network::command(node, "etcd", &home)?;
             etcd.args(["--name", &format!("node{node}"), "--initial-cluster", &peers.join(",")])
                 .arg("--data-dir")
                 .arg(home.join("etcd"))
@@ -173,6 +178,19 @@ impl Nodes {
         answer.map(|_| ()).ok_or_else(|| Violation::new("Patroni does not hand over"))
     }
 
+    /// Tells Patroni whether commits wait for a standby, or are on the leader alone.
+    pub(super) fn set_synchronous(&self, synchronous: bool) -> Result<(), Violation> {
+        let mode = if synchronous { "\"quorum\"" } else { "false" };
+        let body = format!(r#"{{"synchronous_mode": {mode}}}"#);
+        let answer = http(self.leader()?, "PATCH", "/config", &body, HEALING);
+        answer.map(|_| ()).ok_or_else(|| Violation::new("Patroni does not change its settings"))
+    }
+
+    /// The directory of all data and logs.
+    pub(super) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// The bytes on disk.
     pub(super) fn disk_bytes(&self) -> Result<u64, Violation> {
         let du = Command::new("du").args(["-s", "-B", "1"]).arg(self.directory.path()).output()?;
@@ -186,27 +204,9 @@ impl Nodes {
     }
 
     fn patroni(&self, node: usize) -> Result<Child, Violation> {
-        let mut patroni = self.command(node, "patroni")?;
-        Ok(patroni.arg(self.home(node).join("patroni.yml")).spawn()?)
-    }
-
-    /// A program of a node, as the unprivileged user, with a log beside its data.
-    fn command(&self, node: usize, program: &str) -> Result<Command, Violation> {
         let home = self.home(node);
-        let log = home.join(format!("{program}.log"));
-        let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
-        let path = find(program).ok_or_else(|| Violation::new(format!("no program {program}")))?;
-        let mut command = Command::new("ip");
-        command
-            .args(["netns", "exec", &namespace(node), "setpriv", "--reuid", USER])
-            .args(["--regid", USER, "--clear-groups"])
-            .arg(path)
-            .env("HOME", &home)
-            .current_dir(&home)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        Ok(command)
+        let mut patroni = network::command(node, "patroni", &home)?;
+        Ok(patroni.arg(home.join("patroni.yml")).spawn()?)
     }
 
     /// The ends of the logs, for a violation.
@@ -232,10 +232,8 @@ impl Drop for Nodes {
             let _ = child.kill();
             let _ = child.wait();
         }
-        for node in 0..NODES {
-            let _ = ip(&["netns", "del", &namespace(node)]);
-        }
-        let _ = ip(&["link", "del", "bridge0"]);
+        (0..NODES).for_each(network::remove_namespace);
+        network::remove_bridge();
     }
 }
 
@@ -304,39 +302,10 @@ pub(super) fn await_that<T>(
     Err(Violation::new(format!("waited {} s in vain for {what}", within.as_secs())))
 }
 
-/// A namespace for each node, with a link to a bridge whose own address is the one of the clients.
-fn connect_namespaces() -> Result<(), Violation> {
-    ip(&["link", "set", "lo", "up"])?;
-    ip(&["link", "add", "bridge0", "type", "bridge"])?;
-    ip(&["addr", "add", "10.77.0.254/24", "dev", "bridge0"])?;
-    ip(&["link", "set", "bridge0", "up"])?;
-    for node in 0..NODES {
-        let (name, link) = (namespace(node), format!("veth{node}"));
-        let address = format!("{}/24", address(node));
-        ip(&["netns", "add", &name])?;
-        ip(&["link", "add", &link, "type", "veth", "peer", "name", "eth0", "netns", &name])?;
-        ip(&["link", "set", &link, "master", "bridge0", "up"])?;
-        ip(&["-n", &name, "addr", "add", &address, "dev", "eth0"])?;
-        ip(&["-n", &name, "link", "set", "eth0", "up"])?;
-        ip(&["-n", &name, "link", "set", "lo", "up"])?;
-    }
-    Ok(())
-}
-
-fn ip(arguments: &[&str]) -> Result<(), Violation> {
-    let done = Command::new("ip").args(arguments).output()?;
-    ensure(done.status.success(), || {
-        let error = String::from_utf8_lossy(&done.stderr);
-        format!("ip {} failed: {error}", arguments.join(" "))
-    })
-}
-
-fn namespace(node: usize) -> String {
-    format!("node{node}")
-}
-
-fn address(node: usize) -> String {
-    format!("10.77.0.{}", node + 1)
+/// Kills a process of a server.
+pub(super) fn kill_process(id: i64) -> Result<(), Violation> {
+    let killed = Command::new("kill").args(["-KILL", &id.to_string()]).status()?;
+    ensure(killed.success(), || format!("process {id} cannot be killed"))
 }
 
 /// The ids of a node's processes.
@@ -350,18 +319,6 @@ fn processes(node: usize, part: Part) -> Result<Vec<String>, Violation> {
     Ok(wanted.map(str::to_owned).collect())
 }
 
-/// The path of a program.
-fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
-}
-
-fn id_of_user() -> Result<u32, Violation> {
-    let id = Command::new("id").args(["-u", USER]).output()?;
-    let id = String::from_utf8_lossy(&id.stdout).trim().parse();
-    id.map_err(|_| Violation::new(format!("there is no user {USER}: run .ci/cluster")))
-}
-
 /// Strict quorum, as `docs/postgres.md` recommends it, with the shortest times that Patroni accepts.
 fn patroni_settings(node: usize, home: &Path) -> Result<String, Violation> {
     let (own, home) = (address(node), home.display());
@@ -370,6 +327,7 @@ fn patroni_settings(node: usize, home: &Path) -> Result<String, Violation> {
     let programs = programs.display();
     let etcds: Vec<String> = (0..NODES).map(|node| format!("{}:2379", address(node))).collect();
     let etcds = etcds.join(",");
+    let settings = SETTINGS.map(|(name, value)| format!("{name}: \"{value}\"")).join(", ");
     Ok(format!(
         r#"scope: torture
 name: node{node}
@@ -385,7 +343,7 @@ bootstrap:
     synchronous_node_count: 1
     postgresql:
       use_pg_rewind: true
-      parameters: {{max_connections: 80, shared_buffers: 32MB, max_wal_size: 128MB, wal_log_hints: "on"}}
+      parameters: {{{settings}}}
   initdb: [{{encoding: UTF8}}, data-checksums, {{auth-host: trust}}, {{auth-local: trust}}]
 postgresql:
   listen: "*:5432"

@@ -121,6 +121,11 @@ impl Writers {
         sums
     }
 
+    /// How often transactions of both handles ran again because of another one.
+    pub(super) fn conflicts(&self) -> u64 {
+        self.handles.iter().map(|cluster| cluster.write_metrics().conflicts).sum()
+    }
+
     /// Stops, and compares what was acknowledged, what the follower read and what is stored.
     pub(super) fn stop_and_check(
         self,
