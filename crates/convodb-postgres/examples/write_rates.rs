@@ -1,11 +1,14 @@
-//! Rates and latencies of writes to PostgreSQL: in lanes, and one transaction a write.
+//! Rates and latencies of writes to PostgreSQL: in lanes, and one transaction a write; then of pages.
 //!
-//! Inserts conversations with one message each for a few seconds in each arrangement, all in one run.
+//! Inserts conversations with one message each for a few seconds in each arrangement, all in one run,
+//! and reads the pages of one user one after the other.
 //! Run it with a database that may be written to:
 //!
 //! ```text
 //! CONVODB_PG_URL=postgresql://... cargo run --release -p convodb-postgres --example write_rates
 //! ```
+//!
+//! With `CONVODB_TEST_CITUS=1` the tables are distributed over the workers of Citus.
 
 #![expect(clippy::print_stdout, reason = "the output of an example")]
 
@@ -14,7 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use convodb::{
-    AssistantId, Channel, Conversation, ConversationId, Message, Role, Store, Timestamp, UserId,
+    AssistantId, Channel, Conversation, ConversationId, ListRequest, Message, Role, Store,
+    Timestamp, UserId,
 };
 use convodb_postgres::{Cluster, ClusterOptions, Write};
 use uuid::Uuid;
@@ -55,7 +59,10 @@ const ARRANGEMENTS: [Arrangement; 6] = [
 async fn main() -> Result<(), Box<dyn Error>> {
     let url = std::env::var("CONVODB_PG_URL")?;
     let schema = format!("write_rates_{}", std::process::id());
-    let options = ClusterOptions::new(&url)?.schema(&schema)?.connections(1)?;
+    let mut options = ClusterOptions::new(&url)?.schema(&schema)?.connections(1)?;
+    if std::env::var_os("CONVODB_TEST_CITUS").is_some() {
+        options = options.distributed();
+    }
     let at: Timestamp = "2025-01-25".parse()?;
     let store = Store::in_memory()?;
     let bot = AssistantId::new(Uuid::from_u128(1));
@@ -70,6 +77,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for arrangement in ARRANGEMENTS {
         measure(&options, &users, &arrangement).await?;
     }
+    read_pages(&options, users[0]).await?;
     let report = Cluster::verify(&options).await?;
     println!("{} conversations, {} findings", report.conversations, report.findings.len());
     Ok(())
@@ -114,6 +122,28 @@ async fn measure(
     let (rate, size) = (latencies.len() as f64 / seconds, latencies.len() as f64 / groups as f64);
     let (p50, p99) = (percentile(50), percentile(99));
     println!("{:<42} {rate:>9.0} {p50:>9.1} {p99:>9.1} {size:>9.1}", arrangement.name);
+    Ok(())
+}
+
+/// Reads the user's list page by page, over and over, without another request beside.
+async fn read_pages(options: &ClusterOptions, user: UserId) -> Result<(), Box<dyn Error>> {
+    let cluster = Cluster::open(options).await?;
+    let (mut latencies, mut next) = (Vec::new(), ListRequest::new());
+    let began = Instant::now();
+    while began.elapsed() < SECONDS {
+        let sent = Instant::now();
+        let page = cluster.list(user, &next).await?;
+        latencies.push(sent.elapsed());
+        next = page.next_cursor().map_or_else(ListRequest::new, |cursor| ListRequest::at(*cursor));
+    }
+    latencies.sort_unstable();
+    let percentile = |of: usize| latencies[latencies.len() * of / 100].as_secs_f64() * 1e3;
+    println!(
+        "{} pages, p50 {:.2} ms, p99 {:.2} ms",
+        latencies.len(),
+        percentile(50),
+        percentile(99)
+    );
     Ok(())
 }
 

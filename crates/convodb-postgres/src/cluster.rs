@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
+use crate::citus;
 use crate::connection::{ClusterOptions, Connector};
 use crate::copying::{CopyProgress, CopyReport};
 use crate::error::{Error, Result, corrupted};
@@ -126,9 +127,12 @@ impl Cluster {
         let secrets = Secrets { fingerprints: random()?, cursors: vec![random()?] };
         let history = History::new(epoch()?);
         let mut client = options.connect().await?;
+        if options.is_distributed {
+            citus::set_role(&mut client).await?;
+        }
         let transaction = client.transaction().await?;
-        create_tables(&transaction, options.schema_name()).await?;
-        transaction.batch_execute(INDEXES).await?;
+        create_tables(&transaction, options).await?;
+        create_indexes(&transaction).await?;
         import::put_store(&transaction, &secrets, &history, 0, (None, None)).await?;
         transaction.commit().await?;
         Ok(())
@@ -156,12 +160,15 @@ impl Cluster {
             return Err(Error::UnfinishedInserts);
         }
         let mut client = options.connect().await?;
+        if options.is_distributed {
+            citus::set_role(&mut client).await?;
+        }
         let transaction = client.transaction().await?;
-        create_tables(&transaction, options.schema_name()).await?;
+        create_tables(&transaction, options).await?;
         let mut history = contents.history();
         history.begin(epoch()?);
         let report = import::copy(&transaction, contents, &history, progress).await?;
-        transaction.batch_execute(INDEXES).await?;
+        create_indexes(&transaction).await?;
         transaction.commit().await?;
         client.batch_execute("analyze").await?;
         Ok(report)
@@ -175,6 +182,7 @@ impl Cluster {
     pub async fn verify(options: &ClusterOptions) -> Result<VerifyReport> {
         let cluster = Self::open(options).await?;
         let mut client = options.connect().await?;
+        client.batch_execute(citus::ONE_SNAPSHOT).await?;
         verify::verify(&mut client, &cluster.state.keys).await
     }
 
@@ -398,13 +406,30 @@ pub(crate) fn decode_page(
     Ok(page)
 }
 
-/// Creates the schema, if it does not exist, and all tables in it.
-async fn create_tables(client: &tokio_postgres::Transaction<'_>, schema: &str) -> Result<()> {
-    client.batch_execute(&format!("create schema if not exists {}", quoted(schema))).await?;
-    client.batch_execute(TABLES).await.map_err(|error| match error.code() {
+/// Creates the schema, if it does not exist, and all tables in it, and distributes them as the options
+/// say.
+async fn create_tables(
+    transaction: &tokio_postgres::Transaction<'_>,
+    options: &ClusterOptions,
+) -> Result<()> {
+    let schema = options.schema_name();
+    transaction.batch_execute(&format!("create schema if not exists {}", quoted(schema))).await?;
+    transaction.batch_execute(TABLES).await.map_err(|error| match error.code() {
         Some(&SqlState::DUPLICATE_TABLE) => Error::NotEmpty(schema.to_owned()),
         _ => error.into(),
-    })
+    })?;
+    if options.is_distributed {
+        citus::distribute(transaction).await?;
+    }
+    Ok(())
+}
+
+/// Creates the indexes, one at a time: Citus sends the text that contains a statement to its workers.
+async fn create_indexes(transaction: &tokio_postgres::Transaction<'_>) -> Result<()> {
+    for sql in INDEXES.split_terminator(';').filter(|sql| !sql.trim().is_empty()) {
+        transaction.batch_execute(sql).await?;
+    }
+    Ok(())
 }
 
 /// Checks that the schema contains a store whose format this version knows.

@@ -33,6 +33,8 @@ pub struct ClusterOptions {
     /// Where standbys are, for reads that may lag.
     pub(crate) replica: Option<Database>,
     pub(crate) schema: Arc<str>,
+    /// Whether a store that is created is distributed over the workers of Citus.
+    pub(crate) is_distributed: bool,
     pub(crate) connections: usize,
     pub(crate) write_connections: usize,
     pub(crate) read_timeout: Duration,
@@ -99,6 +101,7 @@ impl ClusterOptions {
             database,
             replica: None,
             schema: Self::DEFAULT_SCHEMA.into(),
+            is_distributed: false,
             connections: Self::DEFAULT_CONNECTIONS,
             write_connections: Self::DEFAULT_CONNECTIONS,
             read_timeout: Self::DEFAULT_READ_TIMEOUT,
@@ -129,6 +132,15 @@ impl ClusterOptions {
             return Err(Error::Option { field: "schema", reason });
         }
         Ok(Self { schema: name.into(), ..self })
+    }
+
+    /// Distributes the tables of a store that [`Cluster::create`](crate::Cluster::create) or
+    /// [`Cluster::import`](crate::Cluster::import) makes over the workers of Citus, by user: the data of
+    /// a user is on one node. The database needs the extension `citus`. It sets the planner settings of
+    /// a session for the role in the database, so that workers have them, too. Opening needs no option.
+    #[must_use]
+    pub fn distributed(self) -> Self {
+        Self { is_distributed: true, ..self }
     }
 
     /// Opens at most this number of connections for reading, at least 1.

@@ -80,14 +80,17 @@ impl Cluster {
         let mut assistants = 0;
         for table in ["change_mark", "answer", "total", "assistant"] {
             let sql = format!(
-                "delete from {table} where ctid = any (array(select ctid from {table} \
+                "delete from {table} where owner = $1 and ctid = any (array(select ctid from {table} \
                  where owner = $1 limit $2))"
             );
             assistants = self.in_batches(&sql, owner).await?;
         }
-        let sql = "with head as (delete from head where owner = $1) \
-                   delete from account where id = $1";
-        self.pool.get().await?.execute(sql, &[&owner]).await.map_err(in_doubt)?;
+        let mut client = self.pool.get().await?;
+        let transaction = client.transaction().await?;
+        for sql in ["delete from head where owner = $1", "delete from account where id = $1"] {
+            transaction.execute(sql, &[&owner]).await?;
+        }
+        transaction.commit().await.map_err(in_doubt)?;
         Ok(EraseReport { conversations, assistants, tokens })
     }
 

@@ -31,9 +31,14 @@ impl Cluster {
         let sql = statement.sql();
         let values = sql.values(user, &plan, plan.gap(), plan.page_size() + 1)?;
         let values: Vec<String> = values.iter().map(Value::literal).collect();
-        let options = "analyze, timing off, costs off";
-        let script = plan_check::explained(&sql.text, &values.join(", "), options);
         let session = self.pool.get().await?;
+        let script = plan_check::explained(&sql.text, &values.join(", "), "costs off");
+        let plans = session.run(|client| plan_check::plans(client, &script)).await?;
+        let options = "analyze, timing off, costs off";
+        let script = match plans.iter().any(plan_check::is_distributed) {
+            true => plan_check::explained_inline(&sql.text, &values, options),
+            false => plan_check::explained(&sql.text, &values.join(", "), options),
+        };
         let plans = session.run(|client| plan_check::plans(client, &script)).await?;
         let entries = plans.iter().map(plan_check::entries_read).sum();
         Ok(PageExplanation { entries, ranges })

@@ -16,6 +16,7 @@ use tokio_postgres::{IsolationLevel, Row, Transaction};
 use uuid::Uuid;
 
 use crate::accounts::{decode_token, decode_user, decode_user_id};
+use crate::citus::ONE_SNAPSHOT;
 use crate::cluster::Cluster;
 use crate::connection::ClusterOptions;
 use crate::copying::{CopyProgress, CopyReport, ROWS_PER_CALL};
@@ -47,6 +48,7 @@ impl Cluster {
     ) -> Result<CopyReport> {
         let cluster = Self::open(options).await?;
         let mut client = options.connect().await?;
+        client.batch_execute(ONE_SNAPSHOT).await?;
         let transaction =
             client.build_transaction().isolation_level(IsolationLevel::RepeatableRead);
         let transaction = transaction.read_only(true).start().await?;

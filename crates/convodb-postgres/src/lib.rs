@@ -31,6 +31,7 @@
 //! ```
 
 mod accounts;
+mod citus;
 mod cluster;
 mod cluster_writes;
 mod connection;

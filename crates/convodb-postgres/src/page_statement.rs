@@ -25,13 +25,13 @@ pub(crate) const COLUMN_COUNT: usize = 14;
 
 /// Joins the assistant of a conversation `c`, which its row has by number.
 pub(crate) const ASSISTANT: &str = "left join lateral (select id, name from assistant \
-     where (owner, number) >= ($1, c.assistant) and (owner, number) <= ($1, c.assistant) \
+     where owner = $1 and (owner, number) >= ($1, c.assistant) and (owner, number) <= ($1, c.assistant) \
      order by owner, number limit 1) a on true";
 
 /// The number of the assistant with this fingerprint.
 fn assistant_number(fingerprint: &str) -> String {
     format!(
-        "(select number from assistant where (owner, fp) >= ($1, {fingerprint}) \
+        "(select number from assistant where owner = $1 and (owner, fp) >= ($1, {fingerprint}) \
          and (owner, fp) <= ($1, {fingerprint}) order by owner, fp limit 1)"
     )
 }
@@ -216,9 +216,13 @@ impl Sql {
         format!("${}", at + 1)
     }
 
-    /// The number of parameters.
-    pub(crate) const fn parameter_count(&self) -> usize {
-        self.parameters.len()
+    /// A value of each parameter, as a literal, for an explanation.
+    pub(crate) fn examples(&self, is_union: bool) -> String {
+        let example = |parameter: &Parameter| match parameter {
+            Parameter::Term(Column::Kind | Column::Assistant) if is_union => "'{1,2}'",
+            _ => "1",
+        };
+        self.parameters.iter().map(example).collect::<Vec<_>>().join(", ")
     }
 
     /// The values of the parameters: the owner, the terms of the plan, the gap and the limit.
@@ -314,6 +318,6 @@ mod tests {
              order by customer_fp desc, assistant desc, pos desc limit $6"
         );
         assert!(sql.text.contains(&bounds), "{}", sql.text);
-        assert_eq!(sql.parameter_count(), 6);
+        assert_eq!(sql.parameters.len(), 6);
     }
 }

@@ -3,22 +3,34 @@
 //! The settings belong to the session, so the check runs on each new connection, in one round trip.
 //! A connection that a proxy or a role's settings made unfit is refused: its pages would be right,
 //! but they would cost more with each conversation.
+//!
+//! Of tables that Citus distributes, the plan of the worker is checked, and that it is the only task.
 
 use serde_json::Value as Json;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
+use crate::citus::logical_name;
 use crate::error::{Error, Result};
 use crate::page_statement::PageStatement;
 
-/// The settings of a session. Sorts, scans and joins that no page needs cannot be turned off
-/// altogether; they cost so much that every other plan is preferred. One plan a statement for all
-/// parameters; no compilation, which such costs would trigger.
-pub(crate) const SETTINGS: &str = "
+/// What a session sets: the settings of the planner, and one plan a statement for all parameters. Citus
+/// plans by the owner, so there each call is planned.
+pub(crate) fn settings() -> String {
+    format!(
+        "{PLANNER_SETTINGS} set plan_cache_mode = force_generic_plan; \
+         select set_config('plan_cache_mode', 'force_custom_plan', false) \
+         from pg_extension where extname = 'citus';"
+    )
+}
+
+/// The settings of the planner. Sorts, scans and joins that no page needs cannot be turned off
+/// altogether; they cost so much that every other plan is preferred. No compilation, which such costs
+/// would trigger.
+pub(crate) const PLANNER_SETTINGS: &str = "
 set enable_sort = off; set enable_incremental_sort = off; set enable_seqscan = off;
 set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off;
-set enable_material = off; set enable_memoize = off; set plan_cache_mode = force_generic_plan;
-set jit = off; set max_parallel_workers_per_gather = 0;
-";
+set enable_material = off; set enable_memoize = off; set jit = off;
+set max_parallel_workers_per_gather = 0;";
 
 /// Checks the plans of all page statements.
 ///
@@ -29,7 +41,7 @@ pub(crate) async fn check(client: &Client) -> Result<()> {
     let mut script = String::new();
     for statement in &statements {
         let sql = statement.sql();
-        let arguments = vec!["null"; sql.parameter_count()].join(", ");
+        let arguments = sql.examples(statement.is_union);
         script.push_str(&explained(&sql.text, &arguments, "costs off"));
     }
     let plans = plans(client, &script).await?;
@@ -45,13 +57,28 @@ pub(crate) async fn check(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// A script that explains a statement as it runs with one plan for all parameters.
+/// A script that explains a statement as it runs when it is prepared.
 pub(crate) fn explained(sql: &str, arguments: &str, options: &str) -> String {
     format!(
         "prepare explained_page as {sql}; \
          explain (format json, {options}) execute explained_page({arguments}); \
          deallocate explained_page;"
     )
+}
+
+/// A script that explains a statement with these parameters in its text. Citus explains what workers
+/// do as JSON only so.
+pub(crate) fn explained_inline(sql: &str, arguments: &[String], options: &str) -> String {
+    let mut text = sql.to_owned();
+    for (at, argument) in arguments.iter().enumerate().rev() {
+        text = text.replace(&format!("${}", at + 1), argument);
+    }
+    format!("explain (format json, {options}) {text}")
+}
+
+/// Whether a plan is of tables that Citus distributes.
+pub(crate) fn is_distributed(plan: &Json) -> bool {
+    plan.get("Distributed Query").is_some()
 }
 
 /// The plans that a script of `explain` statements returns.
@@ -73,12 +100,19 @@ fn other_read(plan: &Json, statement: PageStatement) -> Option<String> {
     let text = |name| plan.get(name).and_then(Json::as_str).unwrap_or_default();
     let node = text("Node Type");
     let is_index_scan = matches!(node, "Index Scan" | "Index Only Scan");
-    let describe = || Some(format!("{node} {} of {}", text("Index Name"), text("Relation Name")));
+    let (index, table) = (logical_name(text("Index Name")), logical_name(text("Relation Name")));
+    let describe = || Some(format!("{node} {index} of {table}"));
     if plan.get("Relation Name").is_some() && (!is_index_scan || plan.get("Filter").is_some()) {
         return describe();
     }
-    if text("Relation Name") == "conversation" && text("Index Name") != statement.shape.index() {
+    if table == "conversation" && index != statement.shape.index() {
         return describe();
+    }
+    if let Some(distributed) = plan.get("Distributed Query") {
+        let tasks = distributed.pointer("/Job/Task Count").and_then(Json::as_u64);
+        if tasks != Some(1) || distributed.get("Subplans").is_some() {
+            return Some(format!("{} tasks, or subplans", tasks.unwrap_or_default()));
+        }
     }
     if node.contains("Sort") && !statement.is_union {
         return describe();
@@ -89,7 +123,8 @@ fn other_read(plan: &Json, statement: PageStatement) -> Option<String> {
 /// The number of entries of conversations that an executed plan read.
 pub(crate) fn entries_read(plan: &Json) -> u64 {
     let number = |name| plan.get(name).and_then(Json::as_f64).unwrap_or_default();
-    let of_list = plan.get("Relation Name").and_then(Json::as_str) == Some("conversation");
+    let table = plan.get("Relation Name").and_then(Json::as_str).unwrap_or_default();
+    let of_list = logical_name(table) == "conversation";
     let discarded = number("Rows Removed by Filter") + number("Rows Removed by Index Recheck");
     let rows = (number("Actual Rows") + discarded) * number("Actual Loops");
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of rows")]
@@ -97,8 +132,16 @@ pub(crate) fn entries_read(plan: &Json) -> u64 {
     own + children(plan).map(entries_read).sum::<u64>()
 }
 
+/// The steps below a step: of the plan itself, and of the tasks on workers.
 fn children(plan: &Json) -> impl Iterator<Item = &Json> {
-    plan.get("Plans").and_then(Json::as_array).into_iter().flatten()
+    let tasks = items(plan.pointer("/Distributed Query/Job/Tasks"));
+    let remote = tasks.flat_map(|task| items(task.get("Remote Plan")));
+    let remote = remote.flat_map(|plans| items(Some(plans))).filter_map(|plan| plan.get("Plan"));
+    items(plan.get("Plans")).chain(remote)
+}
+
+fn items(list: Option<&Json>) -> impl Iterator<Item = &Json> {
+    list.and_then(Json::as_array).into_iter().flatten()
 }
 
 #[cfg(test)]

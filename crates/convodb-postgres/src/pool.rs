@@ -22,7 +22,7 @@ use tokio_postgres::{Client, IsolationLevel, Row, Statement, ToStatement, Transa
 use crate::connection::{ClusterOptions, Connector, drive, search_path};
 use crate::error::{Error, Result};
 use crate::known_tokens::{Guard, access_sql};
-use crate::plan_check::{self, SETTINGS};
+use crate::plan_check;
 use crate::read_metrics::{ReadCounters, ReadMetrics};
 
 /// The parameters of a statement.
@@ -157,7 +157,7 @@ impl SessionPool {
         // From here on, dropping it ends the driver.
         let driver = drive(connection);
         let connection = Connection { client, statements: Prepared::default(), driver };
-        let settings = format!("{}{SETTINGS}", search_path(&self.schema));
+        let settings = format!("{}{}", search_path(&self.schema), plan_check::settings());
         connection.client.batch_execute(&settings).await?;
         plan_check::check(&connection.client).await?;
         Ok(connection)

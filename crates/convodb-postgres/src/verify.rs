@@ -67,7 +67,7 @@ const RULES: [(&str, &str, &str); 7] = [
     (
         "head",
         "a user has no feed",
-        "select id from account where not exists (select from head where owner = id)",
+        "select a.id from account a left join head h on h.owner = a.id where h.owner is null",
     ),
     (
         "change",

@@ -25,7 +25,7 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, Row, Statement};
 
 use crate::connection::{ClusterOptions, Connector, search_path};
 use crate::error::{Error, Result, chain};
-use crate::plan_check::SETTINGS;
+use crate::plan_check;
 use crate::writes::statements::{Command, Sql};
 
 /// A server that lost its client between two flights gives the lock up after this time.
@@ -231,7 +231,7 @@ impl WriteConnection {
         // From here on, dropping it ends the driver.
         let cancel = client.cancel_token();
         let mut opened = Self { client, statements: Vec::new(), is_warned, cancel, driver };
-        let settings = format!("{}{SETTINGS}{ABANDONED}", search_path(schema));
+        let settings = format!("{}{}{ABANDONED}", search_path(schema), plan_check::settings());
         opened.client.batch_execute(&settings).await?;
         let texts: Vec<String> = Sql::all().map(|(_, text)| text).collect();
         let prepared = texts.iter().map(|text| opened.client.prepare(text));

@@ -1,6 +1,8 @@
 //! Statements of a group of writes.
 //!
-//! Each is prepared once for a connection, takes whole columns as arrays, and names the owner.
+//! Each is prepared once for a connection, takes whole columns as arrays, and names the owner. An insert
+//! takes the owner from the user's head, which is locked: so Citus knows that it is of the same shard
+//! and leaves it to its worker, instead of copying the rows there and committing in two phases.
 
 use tokio_postgres::types::ToSql;
 
@@ -98,7 +100,8 @@ const TEXTS: [(Sql, &str); 27] = [
     (Sql::DeleteMessages, "delete from message where owner = $1 and pos = any ($2::bigint[])"),
     (
         Sql::InsertRows,
-        "insert into conversation (owner, {NAMES}) select $1::integer, w.* from unnest({ARRAYS}) w",
+        "insert into conversation (owner, {NAMES}) select h.owner, w.* from head h \
+         cross join unnest({ARRAYS}) w where h.owner = $1",
     ),
     (
         Sql::UpdateRows,
@@ -108,14 +111,15 @@ const TEXTS: [(Sql, &str); 27] = [
     (
         Sql::InsertMessages,
         "insert into message (owner, pos, number, role, content, calls, \
-         cost, created_ms) select $1::integer, w.* from unnest($2::bigint[], $3::bigint[], \
-         $4::smallint[], $5::bytea[], $6::bytea[], $7::bigint[], $8::bigint[]) w",
+         cost, created_ms) select h.owner, w.* from head h cross join unnest($2::bigint[], \
+         $3::bigint[], $4::smallint[], $5::bytea[], $6::bytea[], $7::bigint[], $8::bigint[]) w \
+         where h.owner = $1",
     ),
     (
         Sql::AddCounters,
         "insert into total (owner, span, assistant, kind, conversations, \
-         messages, cost) select $1::integer, w.* from unnest($2::bigint[], $3::uuid[], \
-         $4::smallint[], $5::bigint[], $6::bigint[], $7::numeric[]) w \
+         messages, cost) select h.owner, w.* from head h cross join unnest($2::bigint[], $3::uuid[], \
+         $4::smallint[], $5::bigint[], $6::bigint[], $7::numeric[]) w where h.owner = $1 \
          on conflict (owner, span, assistant, kind) do update set \
          conversations = total.conversations + excluded.conversations, \
          messages = total.messages + excluded.messages, cost = total.cost + excluded.cost",
@@ -130,15 +134,17 @@ const TEXTS: [(Sql, &str); 27] = [
     (
         Sql::InsertChanges,
         "insert into change (owner, number, kind, id, pos, \
-         left_assistant, origin) select $1::integer, w.*, $7::bigint from unnest($2::bigint[], \
-         $3::smallint[], $4::uuid[], $5::bigint[], $6::uuid[]) w",
+         left_assistant, origin) select h.owner, w.*, $7::bigint from head h \
+         cross join unnest($2::bigint[], $3::smallint[], $4::uuid[], $5::bigint[], $6::uuid[]) w \
+         where h.owner = $1",
     ),
     (Sql::TrimChanges, "delete from change where owner = $1 and number > $2 and number <= $3"),
     (Sql::TrimMarks, "delete from change_mark where owner = $1 and number <= $2"),
     (
         Sql::InsertAssistants,
         "insert into assistant (owner, number, id, fp, name) \
-         select $1::integer, w.* from unnest($2::integer[], $3::uuid[], $4::bigint[], $5::bytea[]) w",
+         select h.owner, w.* from head h cross join unnest($2::integer[], $3::uuid[], \
+         $4::bigint[], $5::bytea[]) w where h.owner = $1",
     ),
     (
         Sql::RenameAssistants,
@@ -150,7 +156,8 @@ const TEXTS: [(Sql, &str); 27] = [
     (
         Sql::InsertResponses,
         "insert into answer (owner, key, request, answer, at_ms) \
-         select $1::integer, w.* from unnest($2::uuid[], $3::bytea[], $4::bytea[], $5::bigint[]) w",
+         select h.owner, w.* from head h cross join unnest($2::uuid[], $3::bytea[], \
+         $4::bytea[], $5::bigint[]) w where h.owner = $1",
     ),
     (
         Sql::UpdateHead,

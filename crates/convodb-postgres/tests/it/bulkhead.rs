@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use convodb::{AssistantId, Channel, Conversation, ConversationId, Store, Timestamp, UserId};
-use convodb_postgres::{Cluster, ClusterOptions, Error, Write, Written};
+use convodb_postgres::{Cluster, Error, Write, Written};
 use tokio::time::timeout;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::{connect, empty_schema, url};
+use crate::{connect, empty_schema, new_store, url};
 
 /// Write connections. Writes without progress hold two of them.
 const CONNECTIONS: usize = 8;
@@ -37,8 +37,8 @@ async fn created(schema: &str, write_timeout: Duration) -> (Cluster, Vec<UserId>
     drop(empty_schema(schema).await);
     // The name distinguishes the sessions from those of other tests.
     let url = format!("{} application_name={schema}", url());
-    let options = ClusterOptions::new(&url).unwrap().schema(schema).unwrap();
-    let options = options.connections(2).unwrap().write_connections(CONNECTIONS).unwrap();
+    let options =
+        new_store(&url, schema).connections(2).unwrap().write_connections(CONNECTIONS).unwrap();
     let store = Store::in_memory().unwrap();
     let user = |number| {
         let user = store.create_user(format!("user {number}"), at()).unwrap().id;

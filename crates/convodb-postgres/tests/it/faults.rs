@@ -10,10 +10,11 @@ use convodb::{
     ListRequest, Message, PageSize, Role, Store, Timestamp, UserId,
 };
 use convodb_postgres::{Cluster, ClusterOptions, Error, Write, Written};
+use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-use crate::{connect, empty_schema, execute, url};
+use crate::{connect, empty_schema, execute, is_distributed, new_store, url};
 
 /// The writers. Each waits for one write after the other.
 const WRITERS: u128 = 16;
@@ -45,7 +46,7 @@ async fn created(schema: &str, url: &str) -> (ClusterOptions, UserId) {
     let store = Store::in_memory().unwrap();
     let user = store.create_user("Acme", at(0)).unwrap().id;
     store.create_assistant(user, bot(), "Bot").unwrap();
-    let options = ClusterOptions::new(url).unwrap().schema(schema).unwrap();
+    let options = new_store(url, schema);
     Cluster::import(&options, &store, |_| {}).await.unwrap();
     (options, user)
 }
@@ -121,6 +122,33 @@ async fn all(cluster: &Cluster, user: UserId) -> Vec<u128> {
     found
 }
 
+/// The numbers that writers, which were stopped, had acknowledged.
+async fn ended(writers: Vec<JoinHandle<Vec<u128>>>) -> Vec<u128> {
+    let mut acknowledged = Vec::new();
+    for writer in writers {
+        acknowledged.extend(writer.await.unwrap());
+    }
+    acknowledged.sort_unstable();
+    acknowledged
+}
+
+/// Compares what was acknowledged, what a follower has read to the end, and what is stored.
+async fn compare(
+    options: &ClusterOptions,
+    user: UserId,
+    acknowledged: &[u128],
+    follower: &Follower,
+) {
+    let reader = Cluster::open(options).await.unwrap();
+    assert_eq!(all(&reader, user).await, acknowledged, "none is lost, none is more");
+    let created: Vec<u128> = follower.created.keys().copied().collect();
+    assert_eq!(created, acknowledged, "the follower's history is the final state");
+    assert!(follower.created.values().all(|times| *times == 1));
+    let report = Cluster::verify(options).await.unwrap();
+    assert!(report.is_clean(), "{:?}", report.findings);
+    assert_eq!(report.changes, 2 * acknowledged.len() as u64, "no hole and no change more");
+}
+
 /// The number that a query returns.
 async fn number(client: &Client, sql: &str) -> i64 {
     client.query_one(sql, &[]).await.unwrap().get(0)
@@ -174,24 +202,108 @@ async fn terminated_connections_lose_and_repeat_nothing() {
         .await;
     }
     stop.store(true, Ordering::Relaxed);
-    let mut acknowledged = Vec::new();
-    for task in tasks {
-        acknowledged.extend(task.await.unwrap());
-    }
-    acknowledged.sort_unstable();
+    let acknowledged = ended(tasks).await;
     follow(&reader, user, since, &mut follower).await;
 
     let metrics = writers.write_metrics();
     println!("{} conversations, {metrics:?}", acknowledged.len());
-    assert_eq!(all(&reader, user).await, acknowledged, "none is lost, none is more");
-    let created: Vec<u128> = follower.created.keys().copied().collect();
-    assert_eq!(created, acknowledged, "the follower's history is the final state");
-    assert!(follower.created.values().all(|times| *times == 1));
-    let report = Cluster::verify(&options).await.unwrap();
-    assert!(report.is_clean(), "{:?}", report.findings);
-    assert_eq!(report.changes, 2 * acknowledged.len() as u64, "no hole and no change more");
+    compare(&options, user, &acknowledged, &follower).await;
     let [landed, not_written] = [metrics.doubts_landed, metrics.doubts_not_written];
     assert!(landed + not_written > 0 && metrics.doubts_unknown == 0, "{metrics:?}");
+}
+
+/// The shard of a user moves between two workers of Citus, while 16 writers write and a follower reads.
+#[cfg_attr(not(feature = "server-tests"), ignore = "needs PostgreSQL: run .ci/postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_moves_loses_and_repeats_nothing() {
+    const MOVES: usize = 4;
+    if !is_distributed() {
+        println!("skipped: CONVODB_TEST_CITUS is not set");
+        return;
+    }
+    let (options, user) = created("faults_moved", &url()).await;
+    let writers = Cluster::open(&options).await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let tasks: Vec<_> = (0..WRITERS)
+        .map(|writer| tokio::spawn(write_until(writers.clone(), user, writer, stop.clone())))
+        .collect();
+    let (mut follower, mut since) = (Follower::default(), ChangesSince::Beginning);
+    let moves = tokio::spawn(async move {
+        let operator = connect().await;
+        let to_another = format!(
+            "select citus_move_shard_placement(shardid, s.nodename, s.nodeport, n.nodename, \
+             n.nodeport, 'force_logical') from citus_shards s join pg_dist_node n \
+             on n.shouldhaveshards and n.noderole = 'primary' \
+             and (n.nodename, n.nodeport) <> (s.nodename, s.nodeport) where s.shardid = \
+             get_shard_id_for_distribution_column('faults_moved.head', {user}) limit 1"
+        );
+        for _ in 0..MOVES {
+            let moved = operator.query(&to_another, &[]).await.unwrap();
+            assert_eq!(moved.len(), 1, "the shard has another worker to move to");
+        }
+    });
+    while !moves.is_finished() {
+        since = follow(&writers, user, since, &mut follower).await;
+    }
+    moves.await.unwrap();
+    stop.store(true, Ordering::Relaxed);
+    let acknowledged = ended(tasks).await;
+    follow(&writers, user, since, &mut follower).await;
+    println!("{} conversations, {:?}", acknowledged.len(), writers.write_metrics());
+    assert!(acknowledged.len() > 100, "the writers have written all the time");
+    compare(&options, user, &acknowledged, &follower).await;
+}
+
+/// The connections of the coordinator to the workers of Citus are terminated in the transactions of 16
+/// writers, commits among them.
+#[cfg_attr(not(feature = "server-tests"), ignore = "needs PostgreSQL: run .ci/postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn terminated_connections_to_workers_lose_and_repeat_nothing() {
+    const ROUNDS: usize = 60;
+    if !is_distributed() {
+        println!("skipped: CONVODB_TEST_CITUS is not set");
+        return;
+    }
+    let (options, user) = created("faults_workers", &url()).await;
+    let writers = Cluster::open(&options).await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let tasks: Vec<_> = (0..WRITERS)
+        .map(|writer| tokio::spawn(write_until(writers.clone(), user, writer, stop.clone())))
+        .collect();
+    let (mut follower, mut since) = (Follower::default(), ChangesSince::Beginning);
+    let (killer, mut killed) = (connect().await, 0);
+    for round in 0..ROUNDS {
+        let state = ["query like 'COMMIT%' and state = 'active'", "state = 'idle in transaction'"]
+            [round % 2];
+        let sql = format!(
+            "select sum(result::integer) from run_command_on_workers($$ select \
+             count(pg_terminate_backend(pid)) from pg_stat_activity where pid <> pg_backend_pid() \
+             and application_name like 'citus_internal%' and {state} \
+             and (query like '%faults_workers.%' or query like 'COMMIT%') $$)"
+        );
+        for _ in 0..20 {
+            let found = number(&killer, &sql).await;
+            killed += found;
+            if found > 0 {
+                break;
+            }
+        }
+        let seen = follower.changes;
+        since = within("the writers write again", async {
+            while follower.changes < seen + 20 {
+                since = follow(&writers, user, since, &mut follower).await;
+            }
+            since
+        })
+        .await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let acknowledged = ended(tasks).await;
+    follow(&writers, user, since, &mut follower).await;
+    let metrics = writers.write_metrics();
+    println!("{} conversations, {killed} connections, {metrics:?}", acknowledged.len());
+    assert!(killed > 0 && metrics.doubts_unknown == 0, "{metrics:?}");
+    compare(&options, user, &acknowledged, &follower).await;
 }
 
 /// A commit that no standby confirms is cut short by an administrator: PostgreSQL reports success with

@@ -33,11 +33,22 @@ fn url() -> String {
     url.expect("CONVODB_TEST_POSTGRES names a PostgreSQL database, as `.ci/postgres` starts one")
 }
 
+/// Whether the tables of each test are distributed over the workers of Citus, which the database needs.
+fn is_distributed() -> bool {
+    std::env::var_os("CONVODB_TEST_CITUS").is_some()
+}
+
+/// The options of a store that is made in a schema.
+fn new_store(url: &str, schema: &str) -> ClusterOptions {
+    let options = ClusterOptions::new(url).unwrap().schema(schema).unwrap();
+    if is_distributed() { options.distributed() } else { options }
+}
+
 /// The options of an empty schema of this name.
 async fn empty_schema(name: &str) -> ClusterOptions {
     let client = connect().await;
     client.batch_execute(&format!("drop schema if exists {name} cascade")).await.unwrap();
-    ClusterOptions::new(&url()).unwrap().schema(name).unwrap().connections(2).unwrap()
+    new_store(&url(), name).connections(2).unwrap()
 }
 
 /// Imports the store into a schema of this name.
@@ -58,5 +69,6 @@ async fn connect() -> Client {
 /// Runs SQL in a schema.
 async fn execute(schema: &str, sql: &str) {
     let client = connect().await;
-    client.batch_execute(&format!("set search_path = {schema}; {sql}")).await.unwrap();
+    client.batch_execute(&format!("set search_path = {schema}")).await.unwrap();
+    client.batch_execute(sql).await.unwrap();
 }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use convodb_postgres::{Cluster, CopyProgress, CopyReport, VerifyReport};
+use convodb_postgres::{Cluster, ClusterOptions, CopyProgress, CopyReport, VerifyReport};
 use serde::Serialize;
 
 use crate::args::{DbFlag, JsonFlag};
@@ -70,6 +70,23 @@ pub(crate) enum Command {
 pub(crate) struct InitArgs {
     #[command(flatten)]
     database: DatabaseFlags,
+    #[command(flatten)]
+    tables: TableFlags,
+}
+
+/// How the tables of a new store are made.
+#[derive(Debug, clap::Args)]
+struct TableFlags {
+    /// Distribute the tables over the workers of Citus, by user; the database needs the extension citus
+    #[arg(long, help_heading = "PostgreSQL")]
+    citus: bool,
+}
+
+impl TableFlags {
+    fn options(&self, database: &DatabaseFlags) -> Result<ClusterOptions> {
+        let options = database.options()?;
+        Ok(if self.citus { options.distributed() } else { options })
+    }
 }
 
 /// The flags of `convodb cluster import`.
@@ -79,6 +96,8 @@ pub(crate) struct ImportArgs {
     db: DbFlag,
     #[command(flatten)]
     database: DatabaseFlags,
+    #[command(flatten)]
+    tables: TableFlags,
     #[command(flatten)]
     json: JsonFlag,
 }
@@ -161,12 +180,12 @@ pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<ExitCode> {
     let runtime = runtime.context("cannot start the runtime")?;
     match command {
         Command::Init(args) => {
-            runtime.block_on(Cluster::create(&args.database.options()?))?;
+            runtime.block_on(Cluster::create(&args.tables.options(&args.database)?))?;
             say(format_args!("created a store in schema {}", args.database.connection.pg_schema));
             Ok(ExitCode::SUCCESS)
         }
         Command::Import(args) => {
-            let options = args.database.options()?;
+            let options = args.tables.options(&args.database)?;
             let started = Instant::now();
             let served = WhileServed::Copy("convodb cluster import");
             let store = existing(&args.db.db, LARGE_CACHE_BYTES, served)?;
