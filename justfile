@@ -77,6 +77,10 @@ schemathesis examples="500":
 postgres:
     .ci/postgres
 
+# Test a store that Citus distributes, on servers that the script starts (needs Citus): `just citus plans`.
+citus *options:
+    .ci/citus {{options}}
+
 # Run three nodes of etcd, Patroni and PostgreSQL under faults, as root: `just cluster --json`.
 cluster *options:
     .ci/cluster {{options}}

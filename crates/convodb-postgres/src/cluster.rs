@@ -24,7 +24,7 @@ use crate::page_statement::{COLUMN_COUNT, PageStatement, owner};
 use crate::pool::{Readers, SessionPool, Statements};
 use crate::read_metrics::{ReadCounters, ReadMetrics};
 use crate::rows::{self, Columns};
-use crate::schema::{FORMAT, INDEXES, TABLES};
+use crate::schema::{ANALYZE, FORMAT, INDEXES, TABLES};
 use crate::snapshot_connection::SnapshotConnector;
 use crate::values::quoted;
 use crate::verify::{self, VerifyReport};
@@ -170,7 +170,7 @@ impl Cluster {
         let report = import::copy(&transaction, contents, &history, progress).await?;
         create_indexes(&transaction).await?;
         transaction.commit().await?;
-        client.batch_execute("analyze").await?;
+        client.batch_execute(ANALYZE).await?;
         Ok(report)
     }
 

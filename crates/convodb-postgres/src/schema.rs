@@ -48,6 +48,10 @@ create table answer (owner integer not null, key uuid not null, request bytea no
   answer bytea not null, at_ms bigint not null, primary key (owner, key));
 ";
 
+/// Gathers statistics of the tables, and of no others.
+pub(crate) const ANALYZE: &str = "analyze store, account, token, head, assistant, conversation, \
+     message, total, change, change_mark, answer";
+
 /// Creates the secondary indexes; an import runs it after it has copied the rows. Those of lists are
 /// the ones of [`crate::shape::Shape`], which a test compares.
 pub(crate) const INDEXES: &str = "

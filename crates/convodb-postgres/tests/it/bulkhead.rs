@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::{connect, empty_schema, new_store, url};
+use crate::{WAITS, connect, empty_schema, new_store, url};
 
 /// Write connections. Writes without progress hold two of them.
 const CONNECTIONS: usize = 8;
@@ -53,20 +53,21 @@ async fn created(schema: &str, write_timeout: Duration) -> (Cluster, Vec<UserId>
 /// A session that holds the rows of users, as one whose transaction does not end.
 async fn hold(schema: &str, users: &[UserId]) -> Client {
     let client = connect().await;
-    let users: Vec<String> = users.iter().map(ToString::to_string).collect();
-    let users = users.join(", ");
-    let sql = format!(
-        "set search_path = {schema}; begin; select from head where owner in ({users}) for update"
-    );
-    client.batch_execute(&sql).await.unwrap();
+    client.batch_execute(&format!("set search_path = {schema}; begin")).await.unwrap();
+    for user in users {
+        let sql = format!("select from head where owner = {user} for update");
+        client.batch_execute(&sql).await.unwrap();
+    }
     client
 }
 
-/// The number of sessions of a store that wait for a row of a user.
+/// The number of sessions of a store that wait for a row of a user, or for a worker of Citus that does.
 async fn waiting(client: &Client, schema: &str) -> u32 {
-    let sql = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' \
-               and query like '%from head%' and application_name = $1";
-    let count: i64 = client.query_one(sql, &[&schema]).await.unwrap().get(0);
+    let sql = format!(
+        "select count(*) from pg_stat_activity where {WAITS} and query like '%from head%' \
+         and application_name = $1"
+    );
+    let count: i64 = client.query_one(&sql, &[&schema]).await.unwrap().get(0);
     u32::try_from(count).unwrap()
 }
 

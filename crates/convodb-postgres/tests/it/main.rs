@@ -38,6 +38,9 @@ fn is_distributed() -> bool {
     std::env::var_os("CONVODB_TEST_CITUS").is_some()
 }
 
+/// The sessions that wait for a lock, or for a worker of Citus.
+const WAITS: &str = "(wait_event_type = 'Lock' or state = 'active' and wait_event = 'ClientRead')";
+
 /// The options of a store that is made in a schema.
 fn new_store(url: &str, schema: &str) -> ClusterOptions {
     let options = ClusterOptions::new(url).unwrap().schema(schema).unwrap();

@@ -13,7 +13,7 @@ use convodb_postgres::{Cluster, ClusterOptions, Error};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::{connect, empty_schema, url};
+use crate::{WAITS, connect, empty_schema, url};
 
 const CONVERSATIONS: u128 = 60;
 
@@ -94,10 +94,10 @@ async fn terminate(killer: &Client, schema: &str, condition: &str) -> i64 {
     killer.query_one(&sql, &[&schema]).await.unwrap().get(0)
 }
 
-/// Terminates the next session that waits for a lock.
+/// Terminates the next session that waits for a lock, or for a worker of Citus that does.
 async fn terminate_waiting(killer: &Client, schema: &str) {
     let wait = async {
-        while terminate(killer, schema, "wait_event_type = 'Lock'").await == 0 {
+        while terminate(killer, schema, WAITS).await == 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
