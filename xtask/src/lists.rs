@@ -88,7 +88,7 @@ pub const LAYERS: &[LayeredCrate] = &[
             &["tls", "values"],
             &["page_statement", "rows"],
             &["conversation_row", "known_tokens", "plan_check"],
-            &["connection", "import", "verify"],
+            &["citus", "connection", "import", "verify"],
             &["pool", "snapshot_connection", "writes"],
             &["news"],
             &["cluster"],

@@ -72,32 +72,16 @@ pub(crate) async fn set_role(client: &mut Client) -> Result<()> {
     Ok(transaction.commit().await?)
 }
 
-/// The name of a table or index, without the number of its shard.
-pub(crate) fn logical_name(name: &str) -> &str {
-    let shard = name.rsplit_once('_').filter(|(_, number)| number.parse::<u64>().is_ok());
-    shard.map_or(name, |(name, _)| name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::{INDEXES, TABLES};
+    use crate::schema::TABLES;
 
     #[test]
     fn every_table_is_distributed() {
         let tables = TABLES.split("create table ").skip(1);
         for table in tables.filter_map(|text| text.split_once(' ').map(|(name, _)| name)) {
             assert_eq!(DISTRIBUTE.matches(&format!("_table('{table}'")).count(), 1, "{table}");
-        }
-    }
-
-    #[test]
-    fn a_shard_has_the_name_of_its_table_and_a_number() {
-        assert_eq!(logical_name("conversation_ca_102008"), "conversation_ca");
-        assert_eq!(logical_name("conversation_102008"), "conversation");
-        for name in INDEXES.split("index ").skip(1) {
-            let name = name.split(' ').next().unwrap_or_default();
-            assert_eq!(logical_name(name), name);
         }
     }
 }

@@ -9,7 +9,6 @@
 use serde_json::Value as Json;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use crate::citus::logical_name;
 use crate::error::{Error, Result};
 use crate::page_statement::PageStatement;
 
@@ -144,6 +143,12 @@ fn items(list: Option<&Json>) -> impl Iterator<Item = &Json> {
     list.and_then(Json::as_array).into_iter().flatten()
 }
 
+/// The name of a table or index, without the number of its shard.
+fn logical_name(name: &str) -> &str {
+    let shard = name.rsplit_once('_').filter(|(_, number)| number.parse::<u64>().is_ok());
+    shard.map_or(name, |(name, _)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,5 +184,15 @@ mod tests {
         filtered["Rows Removed by Filter"] = json!(10);
         assert_eq!(entries_read(&right), 8);
         assert_eq!(entries_read(&json!({ "Plans": [filtered] })), 28);
+    }
+
+    #[test]
+    fn a_shard_has_the_name_of_its_table_and_a_number() {
+        assert_eq!(logical_name("conversation_ca_102008"), "conversation_ca");
+        assert_eq!(logical_name("conversation_102008"), "conversation");
+        for name in crate::schema::INDEXES.split("index ").skip(1) {
+            let name = name.split(' ').next().unwrap_or_default();
+            assert_eq!(logical_name(name), name);
+        }
     }
 }

@@ -17,7 +17,7 @@ use tokio_postgres::{Client, Row, RowStream, Statement};
 
 use crate::connection::{ClusterOptions, Connector, search_path};
 use crate::error::{Error, Result, chain};
-use crate::plan_check::{self, SETTINGS};
+use crate::plan_check;
 
 /// Opens such connections to the primary.
 pub(crate) struct SnapshotConnector {
@@ -56,8 +56,9 @@ impl SnapshotConnector {
             let left = deadline.saturating_duration_since(Instant::now()).as_millis();
             let left = i32::try_from(left).unwrap_or(i32::MAX).max(1);
             let settings = format!(
-                "{}{SETTINGS}set idle_in_transaction_session_timeout = '{left}ms';",
-                search_path(&self.schema)
+                "{}{}set idle_in_transaction_session_timeout = '{left}ms';",
+                search_path(&self.schema),
+                plan_check::settings()
             );
             opened.client.batch_execute(&settings).await?;
             plan_check::check(&opened.client).await?;

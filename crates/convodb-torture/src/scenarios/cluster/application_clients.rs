@@ -104,7 +104,7 @@ impl ApplicationClients {
         Ok(())
     }
 
-    /// Tells the clients that the leader is killed.
+    /// Reports to the clients that the leader is killed.
     pub(super) fn note_kill(&self, leader: usize) {
         self.transcript
             .add(format!("kill -9 of Patroni and PostgreSQL of node{leader}, the leader"));
