@@ -152,6 +152,7 @@ fn logical_name(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::INDEXES;
     use crate::shape::Shape;
     use serde_json::json;
 
@@ -187,10 +188,27 @@ mod tests {
     }
 
     #[test]
+    fn the_plan_of_a_worker_is_checked_and_is_the_only_task() {
+        let on_worker = |index: &str, tasks: u64| {
+            let scan = json!({ "Node Type": "Index Scan", "Relation Name": "conversation_102008",
+                "Index Name": index, "Actual Rows": 3, "Actual Loops": 1 });
+            let task = json!({ "Node": "worker1", "Remote Plan": [[{ "Plan": scan }]] });
+            json!({ "Node Type": "Custom Scan",
+                "Distributed Query": { "Job": { "Task Count": tasks, "Tasks": [task] } } })
+        };
+        let right = on_worker("conversation_k_102008", 1);
+        check(&right, None);
+        assert_eq!(entries_read(&right), 3);
+        let other = "Index Scan conversation_pkey of conversation";
+        check(&on_worker("conversation_pkey_102008", 1), Some(other));
+        check(&on_worker("conversation_k_102008", 32), Some("32 tasks, or subplans"));
+    }
+
+    #[test]
     fn a_shard_has_the_name_of_its_table_and_a_number() {
         assert_eq!(logical_name("conversation_ca_102008"), "conversation_ca");
         assert_eq!(logical_name("conversation_102008"), "conversation");
-        for name in crate::schema::INDEXES.split("index ").skip(1) {
+        for name in INDEXES.split("index ").skip(1) {
             let name = name.split(' ').next().unwrap_or_default();
             assert_eq!(logical_name(name), name);
         }
