@@ -58,6 +58,23 @@ struct Follower {
     created: BTreeMap<u128, u32>,
 }
 
+/// [`follow`] until there are twenty more changes.
+async fn follow_writers(
+    cluster: &Cluster,
+    user: UserId,
+    mut since: ChangesSince,
+    follower: &mut Follower,
+) -> ChangesSince {
+    let enough = follower.changes + 20;
+    within("the writers write again", async {
+        while follower.changes < enough {
+            since = follow(cluster, user, since, follower).await;
+        }
+        since
+    })
+    .await
+}
+
 /// Reads all changes after `since`, and returns where they end.
 async fn follow(
     cluster: &Cluster,
@@ -192,14 +209,7 @@ async fn terminated_connections_lose_and_repeat_nothing() {
         while number(&killer, &sql).await == 0 && tries < 500 {
             tries += 1;
         }
-        let seen = follower.changes;
-        since = within("the writers write again", async {
-            while follower.changes < seen + 20 {
-                since = follow(&reader, user, since, &mut follower).await;
-            }
-            since
-        })
-        .await;
+        since = follow_writers(&reader, user, since, &mut follower).await;
     }
     stop.store(true, Ordering::Relaxed);
     let acknowledged = ended(tasks).await;
@@ -288,14 +298,7 @@ async fn terminated_connections_to_workers_lose_and_repeat_nothing() {
                 break;
             }
         }
-        let seen = follower.changes;
-        since = within("the writers write again", async {
-            while follower.changes < seen + 20 {
-                since = follow(&writers, user, since, &mut follower).await;
-            }
-            since
-        })
-        .await;
+        since = follow_writers(&writers, user, since, &mut follower).await;
     }
     stop.store(true, Ordering::Relaxed);
     let acknowledged = ended(tasks).await;
