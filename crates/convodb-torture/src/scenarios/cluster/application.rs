@@ -20,7 +20,7 @@ use crate::clients::server_process::{ServerProcess, convodb_command};
 use crate::scenario::{Violation, ensure};
 use crate::scenarios::cluster::api_client::{ApiClient, CHANGES, LIST, id, prefix};
 use crate::scenarios::cluster::application_clients::{ApplicationClients, Start};
-use crate::scenarios::cluster::health::{ExpectedHealth, health};
+use crate::scenarios::cluster::health::{ExpectedHealth, check_failure, health};
 use crate::scenarios::cluster::nodes::await_that;
 use crate::scenarios::cluster::operator::Operator;
 use crate::scenarios::cluster::transcript::Transcript;
@@ -157,6 +157,13 @@ impl Application {
             (Err(violation), Ok(())) | (Err(_), Err(violation)) => return Err(violation),
         };
         self.transcript.add(format!("convodb cluster health\n{text}"));
+        Ok(())
+    }
+
+    /// Checks that `convodb cluster health` fails, while no server accepts writes.
+    pub(super) fn check_no_health(&self) -> Result<(), Violation> {
+        check_failure(&self.store)?;
+        self.transcript.add("convodb cluster health: exit status 1");
         Ok(())
     }
 

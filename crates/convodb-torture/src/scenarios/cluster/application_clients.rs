@@ -104,7 +104,7 @@ impl ApplicationClients {
         Ok(())
     }
 
-    /// Reports to the clients that the leader is killed.
+    /// Lets the walk go beyond its middle: the leader is killed.
     pub(super) fn note_kill(&self, leader: usize) {
         self.transcript
             .add(format!("kill -9 of Patroni and PostgreSQL of node{leader}, the leader"));

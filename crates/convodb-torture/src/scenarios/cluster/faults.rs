@@ -58,6 +58,7 @@ fn kill_leader(cell: &mut Cell, trial: &mut Trial) -> Result<(), Violation> {
     cell.nodes.signal(leader, Part::Database, "KILL")?;
     clients.note_kill(leader);
     cell.application.await_readiness(503)?;
+    cell.application.check_no_health()?;
     let other = cell.await_other_leader(leader)?;
     clients.note_leader(other);
     cell.application.await_readiness(200)?;

@@ -90,6 +90,17 @@ pub(super) fn health(store: &[String]) -> Result<Health, Violation> {
     Ok(Health { text, json, status: for_programs.status.code() })
 }
 
+/// Checks that the command fails, and with which exit status, while no server accepts writes.
+pub(super) fn check_failure(store: &[String]) -> Result<(), Violation> {
+    let asked =
+        Command::new(convodb_command()?).args(["cluster", "health"]).args(store).output()?;
+    let error = String::from_utf8_lossy(&asked.stderr);
+    let is_failure = asked.status.code() == Some(1) && asked.stdout.is_empty();
+    ensure(is_failure && error.contains("no connection"), || {
+        format!("health without a leader: {}, {error}", asked.status)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -178,7 +178,7 @@ impl Nodes {
         answer.map(|_| ()).ok_or_else(|| Violation::new("Patroni does not hand over"))
     }
 
-    /// Sets in Patroni whether commits wait for a standby, or are on the leader alone.
+    /// Sets whether commits wait for a standby, or are on the leader alone.
     pub(super) fn set_synchronous(&self, synchronous: bool) -> Result<(), Violation> {
         let mode = if synchronous { "\"quorum\"" } else { "false" };
         let body = format!(r#"{{"synchronous_mode": {mode}}}"#);
