@@ -78,7 +78,7 @@ pub(crate) struct InitArgs {
 #[derive(Debug, clap::Args)]
 struct TableFlags {
     /// Distribute the tables over the workers of Citus, by user; the database needs the extension citus
-    #[arg(long, help_heading = "PostgreSQL")]
+    #[arg(long, env = "CONVODB_CITUS", help_heading = "PostgreSQL")]
     citus: bool,
 }
 
