@@ -34,7 +34,7 @@ const ITEM_BYTES: usize = 128;
 /// loops over the positions, and what a loop returns is in the order of a primary key.
 const MESSAGES: &str = "select w.number, c.stored, m.number, m.role, m.content, m.calls, m.cost, \
      m.created_ms from unnest($2::bigint[]) with ordinality as w (pos, number) \
-     cross join lateral (select stored from conversation where (owner, pos) >= ($1, w.pos) \
+     cross join lateral (select stored from conversation where owner = $1 and (owner, pos) >= ($1, w.pos) \
      and (owner, pos) <= ($1, w.pos) order by owner, pos limit 1) c \
      left join lateral (select * from message where owner = $1 and pos = w.pos \
      order by owner, pos, number) m on true";
