@@ -525,7 +525,7 @@ fn an_import_says_whether_its_batch_may_be_stored() {
         both.runtime.block_on(blocker.batch_execute(&sql)).unwrap();
     };
     // Nothing is written.
-    block("begin; select from head for update");
+    block("begin; select from head where owner = 1 for update");
     assert_eq!(import().status, 503);
     block("rollback");
     assert_eq!(both.on_database(EXPORT, "", "").body, "");
