@@ -46,24 +46,6 @@ struct ExceededQuota {
     used: u64,
 }
 
-/// What a server whose store is on another database does not serve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotServed {
-    Console,
-}
-
-impl NotServed {
-    /// The message for the client: what is missing, and what to use instead.
-    const fn message(self) -> &'static str {
-        match self {
-            Self::Console => {
-                "A server with its store on PostgreSQL has no console. Use the API, or `convodb \
-                 cluster`."
-            }
-        }
-    }
-}
-
 /// The error of one field of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FieldError {
@@ -206,9 +188,13 @@ impl ApiError {
         Self::of(StatusCode::SERVICE_UNAVAILABLE)
     }
 
-    /// 501: the store of this server is on another database, which does not have this.
-    pub(crate) fn not_served(what: NotServed) -> Self {
-        Self::new(StatusCode::NOT_IMPLEMENTED, what.message())
+    /// 501: the store of this server is on another database, for which there is no console.
+    pub(crate) fn no_console() -> Self {
+        Self::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "A server with its store on PostgreSQL has no console. Use the API, or `convodb \
+             cluster`.",
+        )
     }
 
     /// 500: a write may be stored or not. Never says that it is not.

@@ -8,7 +8,7 @@ use convodb_service::{RecalledAccess, Source, View};
 use convodb_tokio::AsyncStore;
 use tokio::sync::watch;
 
-use crate::error::{ApiError, NotServed, Result};
+use crate::error::{ApiError, Result};
 use crate::limits::Limits;
 use crate::middleware::budget::{Budget, Share};
 use crate::middleware::cors::CorsOrigin;
@@ -180,7 +180,7 @@ impl Service {
     /// # Errors
     /// As [`Service::store`].
     pub(crate) fn async_store(&self) -> Result<&AsyncStore> {
-        self.source.embedded().ok_or_else(|| ApiError::not_served(NotServed::Console))
+        self.source.embedded().ok_or_else(ApiError::no_console)
     }
 
     pub(crate) fn base_url(&self) -> &BaseUrl {

@@ -28,7 +28,7 @@ use convodb_service::{
 };
 
 use crate::clock::now;
-use crate::error::{ApiError, NotServed, Result};
+use crate::error::{ApiError, Result};
 use crate::middleware::budget::Share;
 use crate::middleware::caller::Caller;
 use crate::middleware::rate_limit::StatusSlot;
@@ -336,7 +336,7 @@ impl<S> AuthRead<S> {
         let Self { user, view, authority, scope } = self;
         match view {
             View::Embedded(view) => Ok(AuthRead { user, view, authority, scope }),
-            View::Remote(_) => Err(ApiError::not_served(NotServed::Console)),
+            View::Remote(_) => Err(ApiError::no_console()),
         }
     }
 }

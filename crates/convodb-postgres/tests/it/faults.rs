@@ -120,6 +120,14 @@ async fn write_until(
     acknowledged
 }
 
+/// Starts all writers, which [`ended`] awaits once the flag is set.
+fn start_writers(cluster: &Cluster, user: UserId) -> (Arc<AtomicBool>, Vec<JoinHandle<Vec<u128>>>) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let start = |writer| tokio::spawn(write_until(cluster.clone(), user, writer, stop.clone()));
+    let tasks = (0..WRITERS).map(start).collect();
+    (stop, tasks)
+}
+
 /// All conversations of the user.
 async fn all(cluster: &Cluster, user: UserId) -> Vec<u128> {
     let (mut found, mut next) = (Vec::new(), ListRequest::new().filter(Filter::new()));
@@ -186,10 +194,7 @@ async fn terminated_connections_lose_and_repeat_nothing() {
     let url = format!("{} application_name=faults_terminated", url());
     let (options, user) = created("faults_terminated", &url).await;
     let writers = Cluster::open(&options).await.unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let tasks: Vec<_> = (0..WRITERS)
-        .map(|writer| tokio::spawn(write_until(writers.clone(), user, writer, stop.clone())))
-        .collect();
+    let (stop, tasks) = start_writers(&writers, user);
     let reader = ClusterOptions::new(&crate::url()).unwrap().schema("faults_terminated").unwrap();
     let reader = Cluster::open(&reader).await.unwrap();
     let (mut follower, mut since) = (Follower::default(), ChangesSince::Beginning);
@@ -233,10 +238,7 @@ async fn a_shard_that_moves_loses_and_repeats_nothing() {
     }
     let (options, user) = created("faults_moved", &url()).await;
     let writers = Cluster::open(&options).await.unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let tasks: Vec<_> = (0..WRITERS)
-        .map(|writer| tokio::spawn(write_until(writers.clone(), user, writer, stop.clone())))
-        .collect();
+    let (stop, tasks) = start_writers(&writers, user);
     let (mut follower, mut since) = (Follower::default(), ChangesSince::Beginning);
     let moves = tokio::spawn(async move {
         let operator = connect().await;
@@ -276,10 +278,7 @@ async fn terminated_connections_to_workers_lose_and_repeat_nothing() {
     }
     let (options, user) = created("faults_workers", &url()).await;
     let writers = Cluster::open(&options).await.unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let tasks: Vec<_> = (0..WRITERS)
-        .map(|writer| tokio::spawn(write_until(writers.clone(), user, writer, stop.clone())))
-        .collect();
+    let (stop, tasks) = start_writers(&writers, user);
     let (mut follower, mut since) = (Follower::default(), ChangesSince::Beginning);
     let (killer, mut killed) = (connect().await, 0);
     for round in 0..ROUNDS {

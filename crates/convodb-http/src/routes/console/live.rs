@@ -8,7 +8,7 @@ use convodb::{ChangeKind, Changes, ListRequest, Page, PageSize};
 use convodb_json::{AssistantNames, json};
 use convodb_service::View;
 
-use crate::error::{ApiError, FieldError, NotServed, Result};
+use crate::error::{ApiError, FieldError, Result};
 use crate::extract::auth::{AuthRead, Read};
 use crate::extract::event_stream::last_event_id;
 use crate::extract::params;
@@ -51,7 +51,7 @@ pub(super) async fn live(
     let from = (params.since, params.size);
     let follower = Follower::new(&service, (authority, view), user, from, place);
     let write = move |part: &Changes, view: &View, _: &mut AssistantNames| {
-        let snapshot = view.snapshot().ok_or_else(|| ApiError::not_served(NotServed::Console))?;
+        let snapshot = view.snapshot().ok_or_else(ApiError::no_console)?;
         let page = snapshot.list(user, &request)?;
         Ok(event(part, &page, new_rows(&page, first, request.sort.unwrap_or_default())))
     };

@@ -25,7 +25,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use convodb_console::ErrorScreen;
 
-use crate::error::{ApiError, NotServed, Result};
+use crate::error::{ApiError, Result};
 use crate::extract::session::{check_same_origin, see_other};
 use crate::middleware::envelope::{IsWritten, RequestId};
 use crate::response::{html, json_body};
@@ -62,7 +62,7 @@ pub(super) fn router(service: &Service) -> Router<Service> {
 
 /// Returns the routes of the console of a server whose store is on another database: it has none.
 pub(super) fn absent() -> Router<Service> {
-    let refuse = get(async || ApiError::not_served(NotServed::Console));
+    let refuse = get(async || ApiError::no_console());
     Router::new()
         .route(CONSOLE, refuse.clone())
         .route("/console/", refuse.clone())
